@@ -1,0 +1,236 @@
+//! JSON bodies: taken apart field by field, with every mistake told at once.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::problem::Problem;
+use crate::routes::BODY_LIMIT_BYTES;
+use crate::time::{self, Unreadable};
+use crate::{Error, Result};
+
+/// A JSON object. Actions take the fields they know; [`Body::finish`] refuses what is left.
+#[derive(Debug)]
+pub(crate) struct Body {
+    fields: Map<String, Value>,
+    /// The object as it came, which pydantic repeats where a field is missing.
+    whole: Value,
+    problems: Vec<Problem>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_json = declared.is_none_or(is_json);
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.into_response().status();
+            if status == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+                Error::TooLarge { limit_bytes: BODY_LIMIT_BYTES }
+            } else {
+                Error::BadRequest("the body broke off".to_owned())
+            }
+        })?;
+        if bytes.is_empty() {
+            return Err(Error::Invalid(vec![Problem::missing("body", "", Value::Null)]));
+        }
+        if !is_json {
+            // Also keeps out what a web form of another site can send without being asked first.
+            return Err(Error::Invalid(vec![not_an_object(Value::Null)]));
+        }
+        Self::parse(&bytes)
+    }
+}
+
+impl Body {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(bytes) {
+            Ok(whole @ Value::Object(_)) => {
+                let Value::Object(fields) = whole.clone() else { unreachable!("matched as an object") };
+                Ok(Self { fields, whole, problems: Vec::new() })
+            }
+            Ok(other) => Err(Error::Invalid(vec![not_an_object(other)])),
+            Err(error) => {
+                let place = format!("line {} column {}", error.line(), error.column());
+                let problem = Problem::new("json_invalid", "body", &place, "JSON decode error", json!({}));
+                Err(Error::Invalid(vec![problem.with(json!({"error": error.to_string()}))]))
+            }
+        }
+    }
+
+    /// The value of a field; null counts as absent.
+    fn value(&mut self, name: &str) -> Option<Value> {
+        self.fields.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Notes a mistake where the field is not there at all; null is fine.
+    pub(crate) fn required(&mut self, name: &str) {
+        if !self.fields.contains_key(name) {
+            self.problems.push(Problem::missing("body", name, self.whole.clone()));
+        }
+    }
+
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        match self.value(name)? {
+            Value::String(text) => Some(text),
+            other => {
+                self.wrong("string_type", name, "Input should be a valid string", other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.value(name)? {
+            Value::Bool(flag) => Some(flag),
+            other => {
+                self.wrong("bool_type", name, "Input should be a valid boolean", other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.value(name)? {
+            Value::Object(object) => Some(object),
+            other => {
+                self.wrong("dict_type", name, "Input should be a valid dictionary", other);
+                None
+            }
+        }
+    }
+
+    /// A time that names its zone.
+    pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        match self.value(name)? {
+            Value::String(text) => match time::aware(&text) {
+                Ok(time) => return Some(time),
+                Err(Unreadable::Naive) => {
+                    self.wrong("timezone_aware", name, "Input should have timezone info", text.into());
+                }
+                Err(Unreadable::Form(reason)) => self.problems.push(Problem::time("body", name, reason, text.into())),
+            },
+            other => self.wrong("datetime_type", name, "Input should be a valid datetime", other),
+        }
+        None
+    }
+
+    /// Notes a mistake that concerns several fields.
+    pub(crate) fn whole_is_wrong(&mut self, msg: &str) {
+        let problem = Problem::new("value_error", "body", "", format!("Value error, {msg}"), self.whole.clone());
+        self.problems.push(problem.with(json!({"error": {}})));
+    }
+
+    fn wrong(&mut self, kind: &'static str, name: &str, msg: &str, input: Value) {
+        self.problems.push(Problem::new(kind, "body", name, msg, input));
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// 422 with all mistakes, among them every field that the action did not take.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        for (name, value) in self.fields {
+            self.problems.push(Problem::unknown(&name, value));
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(Error::Invalid(self.problems)) }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn not_an_object(input: Value) -> Problem {
+    let msg = "Input should be a valid dictionary or object to extract fields from";
+    Problem::new("model_attributes_type", "body", "", msg, input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &str, read: impl FnOnce(&mut Body), expected: Value) {
+        let found = match Body::parse(bytes.as_bytes()) {
+            Ok(mut body) => {
+                read(&mut body);
+                body.finish()
+            }
+            Err(error) => Err(error),
+        };
+        let Err(Error::Invalid(problems)) = found else { panic!("{bytes} has mistakes") };
+        assert_eq!(serde_json::to_value(problems).unwrap(), expected, "{bytes}");
+    }
+
+    #[test]
+    fn mistakes_read_as_airflows() {
+        check(
+            r#"{"logical_date": "garbage", "bogus": 1}"#,
+            |body| {
+                body.required("logical_date");
+                body.time("logical_date");
+            },
+            json!([
+                {"type": "datetime_from_date_parsing", "loc": ["body", "logical_date"], "input": "garbage",
+                 "msg": "Input should be a valid datetime or date, input is too short",
+                 "ctx": {"error": "input is too short"}},
+                {"type": "extra_forbidden", "loc": ["body", "bogus"], "input": 1,
+                 "msg": "Extra inputs are not permitted"},
+            ]),
+        );
+        check(
+            "{}",
+            |body| body.required("is_paused"),
+            json!([{"type": "missing", "loc": ["body", "is_paused"], "msg": "Field required", "input": {}}]),
+        );
+        check(
+            "[1]",
+            |_| {},
+            json!([{"type": "model_attributes_type", "loc": ["body"], "input": [1],
+                    "msg": "Input should be a valid dictionary or object to extract fields from"}]),
+        );
+        check(
+            r#"{"run_after": "2026-02-03T04:05:06", "conf": [], "note": 5, "is_paused": "no"}"#,
+            |body| {
+                body.time("run_after");
+                body.object("conf");
+                body.text("note");
+                body.flag("is_paused");
+            },
+            json!([
+                {"type": "timezone_aware", "loc": ["body", "run_after"], "input": "2026-02-03T04:05:06",
+                 "msg": "Input should have timezone info"},
+                {"type": "dict_type", "loc": ["body", "conf"], "input": [], "msg": "Input should be a valid dictionary"},
+                {"type": "string_type", "loc": ["body", "note"], "input": 5, "msg": "Input should be a valid string"},
+                {"type": "bool_type", "loc": ["body", "is_paused"], "input": "no", "msg": "Input should be a valid boolean"},
+            ]),
+        );
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let mut body = Body::parse(br#"{"conf": null, "note": null}"#).unwrap();
+        body.required("conf");
+        assert_eq!((body.object("conf"), body.text("note")), (None, None));
+        body.finish().unwrap();
+    }
+
+    #[test]
+    fn json_is_told_by_its_type() {
+        for (content_type, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/merge-patch+json", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+        ] {
+            assert_eq!(is_json(content_type), expected, "{content_type}");
+        }
+    }
+}

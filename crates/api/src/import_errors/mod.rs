@@ -1,0 +1,3 @@
+//! Import errors: DAG files that cannot be read.
+
+pub(crate) mod list;

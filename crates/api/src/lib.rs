@@ -1,0 +1,42 @@
+//! The REST API: Airflow's v2 in its own words, so that its clients work, and what operators of
+//! Towpath itself ask for (`/health`, `/metrics`).
+//!
+//! A request passes the middleware in [`routes::app`] (counted, guarded against other web sites,
+//! compressed), reaches an action (one file each, in a folder per resource), which reads its input
+//! with [`query::Query`] and [`body::Body`], calls the store, and answers with a wire type. Whatever
+//! goes wrong is an [`Error`], and [`error`] is the only place that knows status codes for it.
+//!
+//! Invariants:
+//! - A filter that this server cannot apply is refused, never ignored: a list that looks filtered
+//!   and is not would be believed.
+//! - Every key that the contract requires is sent, as null where nothing is known: generated
+//!   clients validate.
+//! - An error of the store reaches the log in full and the client without anything internal.
+//! - No reply holds a stream open past [`State::stop`].
+
+mod body;
+mod dag_runs;
+mod dags;
+mod error;
+pub mod guard;
+mod ids;
+mod import_errors;
+mod monitor;
+mod ndjson;
+mod observe;
+mod problem;
+mod query;
+mod routes;
+mod state;
+mod task_instances;
+mod time;
+mod versions;
+mod xcoms;
+
+pub use error::Error;
+pub use problem::Problem;
+pub use routes::{app, router};
+pub use state::{Options, State};
+
+/// Result of an action.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,97 @@
+//! Every route of the API, and the one function that builds the server's [`Router`].
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::{Error, State, dag_runs, dags, guard, import_errors, monitor, observe, task_instances, xcoms};
+
+/// Longest body of a request.
+pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// The API alone.
+pub fn router(state: State) -> Router {
+    app(state, Router::new().fallback(not_found))
+}
+
+/// The whole server: the API beside `pages`, whose fallback answers everything that is not part of
+/// the API, behind the same middleware.
+pub fn app(state: State, pages: Router) -> Router {
+    let streams = NotForContentType::new("application/x-ndjson");
+    let compress = CompressionLayer::new().compress_when(DefaultPredicate::new().and(streams));
+    own(state.clone())
+        .nest("/api/v2", airflow(state.clone()))
+        .merge(pages)
+        // From the inside to the outside.
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(compress)
+        .layer(axum::middleware::from_fn_with_state(state.hosts, guard::check))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "same-origin"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(header(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
+        .layer(axum::middleware::from_fn_with_state(state.requests, observe::count))
+}
+
+/// What Airflow does not have.
+fn own(state: State) -> Router {
+    Router::new()
+        .route("/health", get(monitor::health::own))
+        .route("/metrics", get(monitor::metrics::get))
+        .with_state(state)
+}
+
+/// Airflow's API v2, below `/api/v2`.
+fn airflow(state: State) -> Router {
+    Router::new()
+        .route("/monitor/health", get(monitor::health::airflow))
+        .route("/version", get(monitor::version::get))
+        .route("/dags", get(dags::list::get))
+        .route("/dags/{dag_id}", get(dags::get::get).patch(dags::patch::patch))
+        .route("/dags/{dag_id}/dagRuns", get(dag_runs::list::get).post(dag_runs::trigger::post))
+        .route("/dags/{dag_id}/dagRuns/{run_id}", get(dag_runs::get::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/wait", get(dag_runs::wait::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(task_instances::list::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(task_instances::get::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(task_instances::tries::get))
+        .route(
+            "/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}",
+            get(task_instances::logs::get),
+        )
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries", get(xcoms::list::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}", get(xcoms::get::get))
+        .route("/importErrors", get(import_errors::list::get))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .with_state(state)
+}
+
+async fn not_found() -> Error {
+    Error::NotFound("Not Found".to_owned())
+}
+
+async fn method_not_allowed(_: Request) -> Error {
+    Error::MethodNotAllowed
+}
+
+fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// A panic in an action is a defect; it ends that request alone.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    Error::Panic(text).into_response()
+}

@@ -1,0 +1,57 @@
+//! What every action can reach.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+use towpath_model::clock::SharedClock;
+use towpath_store::Store;
+
+use crate::guard::Hosts;
+use crate::observe::Requests;
+use crate::versions::Versions;
+
+/// What the binary gives to the API.
+#[derive(Debug)]
+pub struct Options {
+    pub store: Store,
+    pub clock: SharedClock,
+    /// The folder that DAG files are read from; `fileloc` in replies is relative to it.
+    pub dags_folder: PathBuf,
+    /// The `Host` headers that are answered.
+    pub hosts: Hosts,
+    /// Cancelled when the server stops: replies that follow a run or a log end then.
+    pub stop: CancellationToken,
+}
+
+/// What every action can reach; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) store: Store,
+    pub(crate) clock: SharedClock,
+    pub(crate) dags_folder: Arc<Path>,
+    pub(crate) hosts: Hosts,
+    pub(crate) stop: CancellationToken,
+    pub(crate) requests: Requests,
+    pub(crate) versions: Versions,
+    pub(crate) started_at: DateTime<Utc>,
+}
+
+impl State {
+    /// The state of a server that starts now.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let Options { store, clock, dags_folder, hosts, stop } = options;
+        Self {
+            started_at: clock.now(),
+            versions: Versions::default(),
+            requests: Requests::default(),
+            dags_folder: dags_folder.into(),
+            store,
+            clock,
+            hosts,
+            stop,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Task instances.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod tries;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use towpath_model::dag::Dag;
+use towpath_model::operator;
+use towpath_model::state::TaskState;
+use towpath_store::records::{RunRecord, TaskInstanceRecord, TaskKey};
+use uuid::Uuid;
+
+use crate::dag_runs::seconds;
+use crate::versions::Version;
+use crate::{Error, Result, State, ids};
+
+/// `TaskInstanceResponse`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct TaskInstanceReply {
+    id: Uuid,
+    task_id: String,
+    dag_id: String,
+    dag_run_id: String,
+    map_index: i32,
+    logical_date: Option<DateTime<Utc>>,
+    run_after: DateTime<Utc>,
+    start_date: Option<DateTime<Utc>>,
+    end_date: Option<DateTime<Utc>>,
+    /// Seconds, once it is over.
+    duration: Option<f64>,
+    state: Option<TaskState>,
+    try_number: u32,
+    max_tries: u32,
+    task_display_name: String,
+    dag_display_name: String,
+    hostname: Option<String>,
+    unixname: Option<String>,
+    pool: String,
+    pool_slots: u32,
+    queue: Option<String>,
+    priority_weight: Option<i64>,
+    operator: Option<String>,
+    operator_name: Option<String>,
+    queued_when: Option<DateTime<Utc>>,
+    scheduled_when: Option<DateTime<Utc>>,
+    pid: Option<u32>,
+    executor: Option<String>,
+    executor_config: &'static str,
+    note: Option<String>,
+    rendered_map_index: Option<String>,
+    rendered_fields: Map<String, Value>,
+    trigger: Option<Value>,
+    triggerer_job: Option<Value>,
+    dag_version: Option<Arc<Version>>,
+}
+
+/// What the replies about the task instances of one run have in common.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) dag: Arc<Dag>,
+    pub(crate) version: Arc<Version>,
+}
+
+impl Context {
+    pub(crate) async fn of(state: &State, version_id: i64) -> Result<Self> {
+        Ok(Self { version: state.version(version_id).await?, dag: state.store.dag_of_version(version_id).await? })
+    }
+
+    /// Airflow's class name of the operator of a task: `BashOperator` for `bash`.
+    pub(crate) fn operator(&self, task_id: &str) -> Option<String> {
+        let name = &self.dag.task(task_id)?.operator;
+        let class = operator::find(name).and_then(|spec| {
+            spec.aliases
+                .iter()
+                .filter_map(|alias| alias.rsplit_once('.'))
+                .map(|(_, class)| class)
+                .find(|class| class.ends_with("Operator") || class.ends_with("Sensor"))
+        });
+        Some(class.unwrap_or(name).to_owned())
+    }
+
+    pub(crate) fn reply(&self, record: TaskInstanceRecord) -> TaskInstanceReply {
+        let operator = self.operator(&record.key.task_id);
+        TaskInstanceReply {
+            id: ids::task_instance(&record.key),
+            task_display_name: record.key.task_id.clone(),
+            task_id: record.key.task_id,
+            dag_id: record.dag_id,
+            dag_run_id: record.run_id,
+            map_index: record.key.map_index,
+            logical_date: record.logical_date,
+            run_after: record.run_after,
+            start_date: record.start_date,
+            end_date: record.end_date,
+            duration: seconds(record.start_date, record.end_date),
+            state: wire_state(record.state),
+            try_number: record.try_number,
+            max_tries: record.max_tries,
+            dag_display_name: self.version.dag_display_name.clone(),
+            hostname: record.hostname,
+            unixname: None,
+            pool: record.pool,
+            pool_slots: record.pool_slots,
+            queue: Some(record.queue),
+            priority_weight: Some(record.priority_weight),
+            operator_name: operator.clone(),
+            operator,
+            queued_when: record.queued_at,
+            scheduled_when: None,
+            pid: record.pid,
+            executor: None,
+            executor_config: "{}",
+            note: record.note,
+            rendered_map_index: (record.key.map_index >= 0).then(|| record.key.map_index.to_string()),
+            rendered_fields: Map::new(),
+            trigger: None,
+            triggerer_job: None,
+            dag_version: Some(self.version.clone()),
+        }
+    }
+}
+
+/// On the wire, no state is null.
+pub(crate) fn wire_state(state: TaskState) -> Option<TaskState> {
+    (state != TaskState::None).then_some(state)
+}
+
+/// A task instance of a run.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn find(state: &State, run: &RunRecord, task_id: &str, map_index: i32) -> Result<TaskInstanceRecord> {
+    let key = TaskKey { run_key: run.key, task_id: task_id.to_owned(), map_index };
+    state.store.task_instance(&key).await?.ok_or_else(|| {
+        let index = if map_index < 0 { String::new() } else { format!(" and map_index: `{map_index}`") };
+        Error::NotFound(format!(
+            "The Task Instance with dag_id: `{}`, run_id: `{}` and task_id: `{task_id}`{index} was not found",
+            run.dag_id, run.run_id
+        ))
+    })
+}
+
+/// A `map_index` of the query; -1 where it says nothing.
+pub(crate) fn map_index(query: &mut crate::query::Query) -> i32 {
+    query.whole("map_index", -1).and_then(|index| i32::try_from(index).ok()).unwrap_or(-1)
+}

@@ -1,0 +1,100 @@
+//! `GET .../taskInstances/{task_id}/tries`.
+
+use axum::Json;
+use axum::extract::{self, Path};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::sync::Arc;
+use towpath_model::state::TaskState;
+use towpath_store::records::{TaskInstanceRecord, TryRecord};
+
+use super::{Context, wire_state};
+use crate::dag_runs::{self, seconds};
+use crate::query::Query;
+use crate::versions::Version;
+use crate::{Result, State};
+
+/// `TaskInstanceHistoryCollectionResponse`.
+#[derive(Debug, Serialize)]
+pub(crate) struct TryList {
+    task_instances: Vec<TryReply>,
+    total_entries: usize,
+}
+
+/// `TaskInstanceHistoryResponse`.
+#[derive(Debug, Serialize)]
+struct TryReply {
+    task_id: String,
+    dag_id: String,
+    dag_run_id: String,
+    map_index: i32,
+    start_date: Option<DateTime<Utc>>,
+    end_date: Option<DateTime<Utc>>,
+    duration: Option<f64>,
+    state: Option<TaskState>,
+    try_number: u32,
+    max_tries: u32,
+    task_display_name: String,
+    dag_display_name: String,
+    hostname: Option<String>,
+    unixname: Option<String>,
+    pool: String,
+    pool_slots: u32,
+    queue: Option<String>,
+    priority_weight: Option<i64>,
+    operator: Option<String>,
+    operator_name: Option<String>,
+    queued_when: Option<DateTime<Utc>>,
+    scheduled_when: Option<DateTime<Utc>>,
+    pid: Option<u32>,
+    executor: Option<String>,
+    executor_config: &'static str,
+    dag_version: Option<Arc<Version>>,
+}
+
+pub(crate) async fn get(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    mut query: Query,
+) -> Result<Json<TryList>> {
+    let map_index = super::map_index(&mut query);
+    query.finish()?;
+    let run = dag_runs::find(&state, &dag_id, &run_id).await?;
+    let instance = super::find(&state, &run, &task_id, map_index).await?;
+    let context = Context::of(&state, instance.version_id).await?;
+    let tries = state.store.tries(&instance.key).await?;
+    let task_instances: Vec<TryReply> = tries.into_iter().map(|attempt| reply(attempt, &instance, &context)).collect();
+    Ok(Json(TryList { total_entries: task_instances.len(), task_instances }))
+}
+
+fn reply(attempt: TryRecord, instance: &TaskInstanceRecord, context: &Context) -> TryReply {
+    let operator = context.operator(&attempt.key.task_id);
+    TryReply {
+        task_display_name: attempt.key.task_id.clone(),
+        task_id: attempt.key.task_id,
+        dag_id: instance.dag_id.clone(),
+        dag_run_id: instance.run_id.clone(),
+        map_index: attempt.key.map_index,
+        start_date: attempt.start_date,
+        end_date: attempt.end_date,
+        duration: seconds(attempt.start_date, attempt.end_date),
+        state: wire_state(attempt.state),
+        try_number: attempt.try_number,
+        max_tries: instance.max_tries,
+        dag_display_name: context.version.dag_display_name.clone(),
+        hostname: attempt.hostname,
+        unixname: None,
+        pool: instance.pool.clone(),
+        pool_slots: instance.pool_slots,
+        queue: Some(instance.queue.clone()),
+        priority_weight: Some(instance.priority_weight),
+        operator_name: operator.clone(),
+        operator,
+        queued_when: attempt.queued_at,
+        scheduled_when: None,
+        pid: attempt.pid,
+        executor: None,
+        executor_config: "{}",
+        dag_version: Some(context.version.clone()),
+    }
+}

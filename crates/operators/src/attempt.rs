@@ -1,0 +1,214 @@
+//! One attempt of a task, as its operator sees it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use towpath_model::connection::Connection;
+use towpath_model::dag::Task;
+use towpath_model::run::RunType;
+use towpath_model::timetable::DataInterval;
+
+use crate::log::TaskLog;
+use crate::process::Supervisor;
+
+/// The key under which a task's result is pushed.
+pub const RETURN_VALUE: &str = "return_value";
+
+/// Something that a task can do.
+#[async_trait]
+pub trait Operator: Send + Sync + std::fmt::Debug {
+    /// Runs one attempt to its end. Failures are [`Outcome::Failed`], never panics.
+    async fn execute(&self, attempt: &Attempt) -> Outcome;
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It ended well; `value` is its XCom `return_value`.
+    Success { value: Option<Value> },
+    /// It asked to be skipped.
+    Skipped { reason: String },
+    /// It ended badly. `retry` is false where another try is pointless (Airflow's `AirflowFailException`).
+    Failed { error: String, retry: bool },
+    /// It wants to be called again, at `at`, without using up a try.
+    Reschedule { at: DateTime<Utc> },
+}
+
+/// Why an attempt was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, Serialize, Deserialize)]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// `execution_timeout` has passed.
+    Timeout,
+    /// A user cleared, marked or cancelled it.
+    Cancelled,
+    /// The worker shuts down and its grace period is over.
+    Shutdown,
+    /// The store says that this attempt is not the current one any more.
+    Lost,
+}
+
+/// What templates and Python code can know about the attempt: plain values, sent to children as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Context {
+    pub dag_id: String,
+    pub dag_description: Option<String>,
+    pub dag_tags: Vec<String>,
+    pub run_id: String,
+    pub run_type: RunType,
+    /// When the run was to run.
+    pub run_after: DateTime<Utc>,
+    pub run_start_date: Option<DateTime<Utc>>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub data_interval: Option<DataInterval>,
+    pub conf: Map<String, Value>,
+    /// Params of DAG and task, resolved against `conf`.
+    pub params: Map<String, Value>,
+    pub task_id: String,
+    /// -1 for a task that is not mapped.
+    pub map_index: i32,
+    /// 1 for the first try.
+    pub try_number: u32,
+    /// Tries after which no other follows.
+    pub max_tries: u32,
+    /// When this attempt started.
+    pub start_date: DateTime<Utc>,
+    pub owner: String,
+    pub operator: String,
+    pub queue: String,
+    pub pool: String,
+    pub priority_weight: i64,
+    pub hostname: String,
+    /// Interval and start of the newest successful run before this one.
+    pub prev_data_interval_success: Option<DataInterval>,
+    pub prev_start_date_success: Option<DateTime<Utc>>,
+    /// The text of rendered templates keeps native types (`render_template_as_native_obj`).
+    pub native_templates: bool,
+}
+
+/// Which XComs to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XComQuery {
+    /// `None`: the attempt's own DAG.
+    #[serde(default)]
+    pub dag_id: Option<String>,
+    /// `None`: the attempt's own run.
+    #[serde(default)]
+    pub run_id: Option<String>,
+    pub task_id: String,
+    pub key: String,
+    /// `None`: all; the values then come in the order of map index.
+    #[serde(default)]
+    pub map_index: Option<i32>,
+}
+
+/// A service that could not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ServiceError(pub String);
+
+/// What an attempt may ask of the rest of Towpath while it runs.
+#[async_trait]
+pub trait Services: Send + Sync + std::fmt::Debug {
+    /// The XComs that fit `query`, by map index; empty where there are none.
+    async fn xcoms(&self, query: &XComQuery) -> Result<Vec<Value>, ServiceError>;
+    /// A variable's text.
+    async fn variable(&self, key: &str) -> Result<Option<String>, ServiceError>;
+    /// Sets (`Some`) or deletes (`None`) a variable.
+    async fn set_variable(&self, key: &str, value: Option<&str>) -> Result<(), ServiceError>;
+    /// A connection with its password.
+    async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, ServiceError>;
+}
+
+/// One attempt of a task.
+#[derive(Debug)]
+pub struct Attempt {
+    pub context: Context,
+    /// The task as the DAG file has it.
+    pub task: Task,
+    /// The operator's arguments, rendered, under their canonical names.
+    pub args: Map<String, Value>,
+    pub services: Arc<dyn Services>,
+    pub log: TaskLog,
+    /// Starts processes and ends their groups, also when this worker dies.
+    pub supervisor: Arc<Supervisor>,
+    /// Cancelled when the attempt must end.
+    pub stop: CancellationToken,
+    /// The folder of the DAG file: relative paths start here, and Python finds modules here.
+    pub dag_folder: PathBuf,
+    /// Where relative data paths of DAG files start: the folder that `towpath` was started in.
+    pub project_folder: PathBuf,
+    /// A fresh folder of this attempt, removed after it; not created until asked for by [`Attempt::work_folder`].
+    pub scratch: PathBuf,
+    pushed: Mutex<Map<String, Value>>,
+}
+
+impl Attempt {
+    /// An attempt with nothing pushed.
+    #[expect(clippy::too_many_arguments, reason = "a constructor of a record; each is a field")]
+    #[must_use]
+    pub fn new(
+        context: Context,
+        task: Task,
+        args: Map<String, Value>,
+        services: Arc<dyn Services>,
+        log: TaskLog,
+        supervisor: Arc<Supervisor>,
+        stop: CancellationToken,
+        dag_folder: PathBuf,
+        project_folder: PathBuf,
+        scratch: PathBuf,
+    ) -> Self {
+        Self {
+            context,
+            task,
+            args,
+            services,
+            log,
+            supervisor,
+            stop,
+            dag_folder,
+            project_folder,
+            scratch,
+            pushed: Mutex::new(Map::new()),
+        }
+    }
+
+    /// Keeps an XCom for the report; a later push of the same key replaces it.
+    pub fn push_xcom(&self, key: impl Into<String>, value: Value) {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.into(), value);
+    }
+
+    /// An XCom that this attempt itself has pushed.
+    #[must_use]
+    pub fn own_xcom(&self, key: &str) -> Option<Value> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Everything pushed so far.
+    #[must_use]
+    pub fn take_xcoms(&self) -> Map<String, Value> {
+        std::mem::take(&mut self.pushed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// XComs by `query`, the attempt's own pushes included.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the store does not answer.
+    pub async fn pull_xcoms(&self, query: &XComQuery) -> Result<Vec<Value>, ServiceError> {
+        let own = query.task_id == self.context.task_id
+            && query.dag_id.as_ref().is_none_or(|d| *d == self.context.dag_id)
+            && query.run_id.as_ref().is_none_or(|r| *r == self.context.run_id)
+            && query.map_index.is_none_or(|m| m == self.context.map_index);
+        if own && let Some(value) = self.own_xcom(&query.key) {
+            return Ok(vec![value]);
+        }
+        self.services.xcoms(query).await
+    }
+}

@@ -1,0 +1,107 @@
+//! From ended task instances to what follows from them.
+
+use std::collections::BTreeMap;
+
+use towpath_model::progress;
+use towpath_model::state::TaskState;
+
+use super::{Ready, Step};
+use crate::batch::{MoveRow, OutcomeRow, TaskRow};
+use crate::records::TaskKey;
+use crate::{Error, Result};
+
+impl Step<'_> {
+    /// Tells the successors of everything that has ended, level by level, until nothing more
+    /// follows. What may run is put into `ready`.
+    pub(crate) async fn advance(&mut self) -> Result<()> {
+        while !self.ended.is_empty() {
+            let ended = std::mem::take(&mut self.ended);
+            let outcomes = self.outcomes(&ended);
+            if outcomes.is_empty() {
+                continue;
+            }
+            let successors = self.tx.add_outcomes(&outcomes).await?;
+            self.decide(successors).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies the trigger rules of undecided task instances.
+    pub(crate) async fn decide(&mut self, rows: Vec<TaskRow>) -> Result<()> {
+        let mut moves = Vec::new();
+        for row in rows {
+            if row.state != TaskState::None {
+                continue;
+            }
+            let Some(run) = self.runs.get(&row.key.run_key) else { continue };
+            let Some(task) = run.dag.task(&row.key.task_id) else { continue };
+            match progress::decide(task, row.upstream) {
+                None => {}
+                Some(TaskState::Scheduled) => self.ready.push(Ready { row, new_try: true }),
+                Some(state) => {
+                    moves.push(MoveRow {
+                        run_key: row.key.run_key,
+                        task_id: row.key.task_id.clone(),
+                        map_index: row.key.map_index,
+                        from_state: TaskState::None,
+                        state,
+                        blocked_by: None,
+                        new_try: u8::from(state == TaskState::Success),
+                        ended: true,
+                        note: None,
+                    });
+                    self.ended.push((row.key, state));
+                }
+            }
+        }
+        self.apply(&moves).await
+    }
+
+    /// Applies changes of state; each must find its row where it believes it to be.
+    pub(crate) async fn apply(&mut self, moves: &[MoveRow]) -> Result<()> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let moved = self.tx.move_tasks(moves, self.now).await?;
+        if moved != moves.len() as u64 {
+            return Err(Error::Stale(format!("{} of {} task instances", moves.len() as u64 - moved, moves.len())));
+        }
+        Ok(())
+    }
+
+    /// The sums to add to the counters of each direct successor.
+    fn outcomes(&self, ended: &[(TaskKey, TaskState)]) -> Vec<OutcomeRow> {
+        let mut sums: BTreeMap<(i64, usize), OutcomeRow> = BTreeMap::new();
+        for (key, state) in ended {
+            let Some(run) = self.runs.get(&key.run_key) else { continue };
+            let Some(index) = run.dag.index_of(&key.task_id) else { continue };
+            for next in run.dag.downstream(index) {
+                let row = sums.entry((key.run_key, next)).or_insert_with(|| OutcomeRow {
+                    run_key: key.run_key,
+                    task_id: run.dag.tasks()[next].task_id.clone(),
+                    success: 0,
+                    failed: 0,
+                    skipped: 0,
+                    upstream_failed: 0,
+                    removed: 0,
+                });
+                match state {
+                    TaskState::Success => row.success += 1,
+                    TaskState::Failed => row.failed += 1,
+                    TaskState::Skipped => row.skipped += 1,
+                    TaskState::UpstreamFailed => row.upstream_failed += 1,
+                    TaskState::Removed => row.removed += 1,
+                    TaskState::None
+                    | TaskState::Scheduled
+                    | TaskState::Queued
+                    | TaskState::Running
+                    | TaskState::UpForRetry
+                    | TaskState::UpForReschedule
+                    | TaskState::Restarting
+                    | TaskState::Deferred => {}
+                }
+            }
+        }
+        sums.into_values().collect()
+    }
+}

@@ -1,0 +1,132 @@
+//! Steps: what they mean, in terms of [`crate::backend::Tx`], the same for every dialect.
+
+pub(crate) mod advance;
+pub(crate) mod create_run;
+pub(crate) mod jobs;
+pub(crate) mod promote;
+pub(crate) mod report;
+pub(crate) mod runs;
+pub(crate) mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use towpath_model::dag::Dag;
+use towpath_model::state::TaskState;
+
+use crate::backend::Tx;
+use crate::batch::{RunLock, TaskRow};
+use crate::records::TaskKey;
+use crate::wake::Topic;
+use crate::{Result, Store};
+
+/// What one step holds and has learnt: the locked runs and what has changed in them.
+pub(crate) struct Step<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) tx: Box<dyn Tx>,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) runs: BTreeMap<i64, LockedRun>,
+    /// Task instances that ended in this step and whose successors have not been told yet.
+    pub(crate) ended: Vec<(TaskKey, TaskState)>,
+    /// Task instances that may run as soon as the limits allow.
+    pub(crate) ready: Vec<Ready>,
+    /// Pools in which slots have become free.
+    pub(crate) freed_pools: BTreeSet<String>,
+    /// How many have become `queued`.
+    pub(crate) queued: usize,
+    pub(crate) topics: BTreeSet<Topic>,
+}
+
+/// A run whose row this step holds.
+pub(crate) struct LockedRun {
+    pub(crate) lock: RunLock,
+    pub(crate) dag: Arc<Dag>,
+}
+
+/// A task instance whose rule said run, or whose time has come.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) row: TaskRow,
+    /// Whether the step to `scheduled` begins a new try.
+    pub(crate) new_try: bool,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) async fn begin(store: &'a Store, now: DateTime<Utc>) -> Result<Self> {
+        Ok(Self {
+            store,
+            tx: store.inner.backend.begin().await?,
+            now,
+            runs: BTreeMap::new(),
+            ended: Vec::new(),
+            ready: Vec::new(),
+            freed_pools: BTreeSet::new(),
+            queued: 0,
+            topics: BTreeSet::new(),
+        })
+    }
+
+    /// Locks runs and loads their DAGs.
+    pub(crate) async fn lock_runs(&mut self, keys: impl IntoIterator<Item = i64>) -> Result<()> {
+        let keys: BTreeSet<i64> = keys.into_iter().filter(|key| !self.runs.contains_key(key)).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<i64> = keys.into_iter().collect();
+        let locks = self.tx.lock_runs(&keys).await?;
+        self.adopt(locks).await
+    }
+
+    /// Takes over locks that have been taken.
+    pub(crate) async fn adopt(&mut self, locks: Vec<RunLock>) -> Result<()> {
+        for lock in locks {
+            let dag = self.store.dag_within(self.tx.as_mut(), lock.version_id).await?;
+            self.runs.insert(lock.key, LockedRun { lock, dag });
+        }
+        Ok(())
+    }
+
+    /// Brings the locked runs to rest: successors are decided, limits are filled, runs that are
+    /// over end. Every step that changes task instances ends with it.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        let touched: BTreeSet<i64> = self.ended.iter().map(|(key, _)| key.run_key).collect();
+        self.advance().await?;
+        self.promote().await?;
+        self.finish_runs(&touched).await
+    }
+
+    /// Makes the step durable.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        if self.queued > 0 {
+            self.topics.insert(Topic::Work);
+        }
+        let topics: Vec<Topic> = self.topics.into_iter().collect();
+        self.tx.commit(&topics).await
+    }
+
+    /// Ends those of the `touched` runs in which nothing is unfinished.
+    async fn finish_runs(&mut self, touched: &BTreeSet<i64>) -> Result<()> {
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<i64> = touched.iter().copied().collect();
+        let unfinished: BTreeSet<i64> = self.tx.unfinished(&keys).await?.into_iter().collect();
+        for key in keys.into_iter().filter(|key| !unfinished.contains(key)) {
+            let Some(run) = self.runs.get(&key) else { continue };
+            if run.lock.state.is_finished() {
+                continue;
+            }
+            let failed: HashMap<String, TaskState> = self.tx.failed_tasks(key).await?.into_iter().collect();
+            let leaves = failed
+                .iter()
+                .filter(|(task_id, _)| run.dag.index_of(task_id).is_some_and(|index| run.dag.is_leaf(index)))
+                .map(|(_, state)| *state);
+            let outcome = towpath_model::run::outcome(leaves);
+            if self.tx.finish_run(key, outcome, self.now).await? {
+                self.topics.insert(Topic::Schedule);
+            }
+        }
+        Ok(())
+    }
+}

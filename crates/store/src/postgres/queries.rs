@@ -1,0 +1,150 @@
+//! The statements of readers, for PostgreSQL. `../sqlite/queries.rs` has the same names in the same order.
+
+// --- DAGs
+
+/// What lists are made of: filters, order and page follow.
+pub(super) const SELECT_DAGS: &str = "
+    SELECT d.dag_id, d.file, d.is_paused, d.is_active, d.version_id, v.number AS version_number, d.description, d.owners, d.tags,
+        d.schedule, d.max_active_runs, d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.last_parsed_at
+    FROM dag d JOIN dag_version v ON v.id = d.version_id";
+pub(super) const DAG: &str = "
+    SELECT d.dag_id, d.file, d.is_paused, d.is_active, d.version_id, v.number AS version_number, d.description, d.owners, d.tags,
+        d.schedule, d.max_active_runs, d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.last_parsed_at
+    FROM dag d JOIN dag_version v ON v.id = d.version_id WHERE d.dag_id = $1";
+pub(super) const VERSION: &str =
+    "SELECT id, dag_id, number, hash, file, source, created_at FROM dag_version WHERE id = $1";
+pub(super) const VERSIONS: &str =
+    "SELECT id, dag_id, number, hash, file, source, created_at FROM dag_version WHERE dag_id = $1 ORDER BY number DESC";
+pub(super) const VERSION_SPEC: &str = "SELECT spec FROM dag_version WHERE id = $1";
+pub(super) const IMPORT_ERRORS: &str = "SELECT file, message, at FROM import_error ORDER BY file";
+/// Three indexes tell what there is to decide: not planned for its version, due, or continuous and at rest.
+pub(super) const SCHEDULABLE: &str = "
+    SELECT d.dag_id, d.file, d.is_paused, d.is_active, d.version_id, v.number AS version_number, d.description, d.owners, d.tags,
+        d.schedule, d.max_active_runs, d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.last_parsed_at,
+        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running')
+            AND a.run_type <> 'backfill' AND a.queue IS NULL) AS active_runs,
+        l.interval_start AS last_start, l.interval_end AS last_end, l.end_date AS last_run_end
+    FROM (
+        SELECT dag_id FROM dag WHERE is_active AND NOT is_paused AND next_for_version IS DISTINCT FROM version_id
+        UNION SELECT dag_id FROM dag WHERE is_active AND NOT is_paused AND next_run_after IS NOT NULL AND next_run_after <= $1
+        UNION SELECT c.dag_id FROM dag c WHERE c.is_active AND NOT c.is_paused AND c.schedule = '@continuous' AND c.next_run_after IS NULL
+            AND NOT EXISTS (SELECT 1 FROM dag_run a WHERE a.dag_id = c.dag_id AND a.state IN ('queued', 'running'))
+    ) due
+    JOIN dag d ON d.dag_id = due.dag_id
+    JOIN dag_version v ON v.id = d.version_id
+    LEFT JOIN dag_run l ON l.key = (
+        SELECT s.key FROM dag_run s WHERE s.dag_id = d.dag_id AND s.run_type = 'scheduled' ORDER BY s.run_after DESC, s.key DESC LIMIT 1)
+    ORDER BY d.next_run_after, d.dag_id LIMIT $2";
+pub(super) const NEXT_DUE_AT: &str = "
+    SELECT min(at) AS at FROM (
+        SELECT min(next_run_after) AS at FROM dag
+            WHERE is_active AND NOT is_paused AND next_run_after IS NOT NULL AND next_run_after > $1
+        UNION ALL SELECT min(available_at) FROM task_instance
+            WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at IS NOT NULL
+        UNION ALL SELECT min(deadline) FROM dag_run WHERE state = 'running' AND deadline IS NOT NULL
+        UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running'
+        UNION ALL SELECT min(run_after) FROM dag_run WHERE state = 'queued' AND run_after > $1
+    ) times";
+
+// --- runs
+
+/// What lists are made of: filters, order and page follow.
+pub(super) const SELECT_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id";
+pub(super) const RUN: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.dag_id = $1 AND r.run_id = $2";
+pub(super) const RUN_BY_KEY: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = $1";
+pub(super) const PREVIOUS_SUCCESS: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id
+    WHERE r.dag_id = $1 AND r.state = 'success' AND r.logical_date < $2 ORDER BY r.logical_date DESC LIMIT 1";
+pub(super) const NEWEST_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag d JOIN dag_run r ON r.key IN (
+        SELECT n.key FROM dag_run n WHERE n.dag_id = d.dag_id ORDER BY n.run_after DESC, n.key DESC LIMIT $2)
+    JOIN dag_version v ON v.id = r.version_id
+    WHERE d.dag_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))
+    ORDER BY r.dag_id, r.run_after DESC, r.key DESC";
+
+// --- task instances
+
+pub(super) const TASK_INSTANCES: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
+        t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
+        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
+    WHERE t.run_key = $1 ORDER BY t.task_id, t.map_index";
+pub(super) const TASK_INSTANCE: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
+        t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
+        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
+    WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index = $3";
+pub(super) const PAST_TRIES: &str = "
+    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note
+    FROM task_try WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY try_number";
+/// One count for each partial index, so that finished rows are not read.
+pub(super) const STATE_COUNTS: &str = "
+    SELECT state, count(*) AS count FROM task_instance
+    WHERE state IN ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred')
+    GROUP BY state";
+pub(super) const LOG_CHUNKS: &str = "
+    SELECT seq, lines, encoding, data FROM log_chunk
+    WHERE run_key = $1 AND task_id = $2 AND map_index = $3 AND try_number = $4 AND seq >= $5 ORDER BY seq LIMIT $6";
+pub(super) const XCOMS: &str = "
+    SELECT key, task_id, map_index, value, at FROM xcom WHERE run_key = $1 AND task_id = $2 AND key = $3 ORDER BY map_index";
+pub(super) const XCOM: &str = "
+    SELECT key, task_id, map_index, value, at FROM xcom WHERE run_key = $1 AND task_id = $2 AND key = $3 AND map_index = $4";
+pub(super) const TASK_XCOMS: &str = "
+    SELECT key, task_id, map_index, value, at FROM xcom WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY key";
+
+// --- jobs and pools
+
+pub(super) const JOBS: &str = "
+    SELECT id, job_type, hostname, pid, process_mark, queues, slots, state, started_at, heartbeat_at, lease_until FROM job
+    WHERE state = 'running' OR id IN (SELECT id FROM job WHERE state <> 'running' ORDER BY id DESC LIMIT 50) ORDER BY id";
+pub(super) const POOLS: &str = "
+    SELECT p.name, p.slots, p.description, COALESCE((SELECT sum(t.pool_slots) FROM task_instance t
+        WHERE t.state IN ('queued', 'running', 'restarting') AND t.pool = p.name), 0)::bigint AS used
+    FROM pool p ORDER BY p.name";
+pub(super) const SET_POOL: &str = "
+    INSERT INTO pool (name, slots, description) VALUES ($1, $2, $3)
+    ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, description = excluded.description";
+pub(super) const DELETE_POOL: &str = "DELETE FROM pool WHERE name = $1";
+
+// --- variables and connections
+
+pub(super) const VARIABLES: &str = "SELECT key, value, description FROM variable ORDER BY key";
+pub(super) const VARIABLE: &str = "SELECT key, value, description FROM variable WHERE key = $1";
+pub(super) const SET_VARIABLE: &str = "
+    INSERT INTO variable (key, value, description, updated_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, description = COALESCE(excluded.description, variable.description),
+        updated_at = excluded.updated_at";
+pub(super) const DELETE_VARIABLE: &str = "DELETE FROM variable WHERE key = $1";
+pub(super) const CONNECTIONS: &str = "
+    SELECT conn_id, conn_type, description, host, login, password, schema, port, extra FROM connection ORDER BY conn_id";
+pub(super) const CONNECTION: &str = "
+    SELECT conn_id, conn_type, description, host, login, password, schema, port, extra FROM connection WHERE conn_id = $1";
+pub(super) const SET_CONNECTION: &str = "
+    INSERT INTO connection (conn_id, conn_type, description, host, login, password, schema, port, extra, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    ON CONFLICT (conn_id) DO UPDATE SET conn_type = excluded.conn_type, description = excluded.description, host = excluded.host,
+        login = excluded.login, password = excluded.password, schema = excluded.schema, port = excluded.port,
+        extra = excluded.extra, updated_at = excluded.updated_at";
+pub(super) const DELETE_CONNECTION: &str = "DELETE FROM connection WHERE conn_id = $1";

@@ -1,0 +1,254 @@
+//! The statements of the engine, for PostgreSQL. `../sqlite/sql.rs` has the same names in the same order.
+//!
+//! Batches come as one JSON array in `$1`: one round trip and one plan, whatever their size.
+
+// --- runs
+
+/// Locks runs in the order of their keys. `NO KEY` leaves the inserts of referring rows alone.
+pub(super) const LOCK_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
+        (d.is_paused AND r.queue IS NULL) AS is_paused
+    FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+    ORDER BY r.key FOR NO KEY UPDATE OF r";
+/// As `LOCK_RUNS`, but leaves out what somebody else holds: they promote it themselves.
+pub(super) const LOCK_FREE_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
+        (d.is_paused AND r.queue IS NULL) AS is_paused
+    FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+    ORDER BY r.key FOR NO KEY UPDATE OF r SKIP LOCKED";
+pub(super) const INSERT_RUN: &str = "
+    INSERT INTO dag_run (dag_id, run_id, run_type, state, logical_date, interval_start, interval_end, run_after, queued_at,
+        start_date, end_date, deadline, conf, note, triggered_by, triggering_user, version_id, max_active_tasks, queue)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    ON CONFLICT DO NOTHING RETURNING key";
+pub(super) const START_RUN: &str =
+    "UPDATE dag_run SET state = 'running', start_date = $2, deadline = $3 WHERE key = $1 AND state = 'queued'";
+pub(super) const FINISH_RUN: &str = "UPDATE dag_run SET state = $2, end_date = $3 WHERE key = $1 AND state = 'running'";
+pub(super) const STARTABLE_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.queue FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    WHERE r.state = 'queued' AND r.run_after <= $1
+        AND (r.queue IS NOT NULL OR (NOT d.is_paused AND d.max_active_runs > (
+            SELECT count(*) FROM dag_run o WHERE o.dag_id = r.dag_id AND o.state = 'running' AND o.queue IS NULL)))
+    ORDER BY r.run_after, r.key LIMIT $2";
+pub(super) const EXPIRED_RUNS: &str =
+    "SELECT key FROM dag_run WHERE state = 'running' AND deadline <= $1 ORDER BY key LIMIT 100";
+pub(super) const RUNNING_RUNS_OF_DAG: &str =
+    "SELECT key FROM dag_run WHERE dag_id = $1 AND state = 'running' ORDER BY key";
+
+// --- task instances
+
+pub(super) const INSERT_TASK_INSTANCES: &str = "
+    INSERT INTO task_instance (run_key, task_id, map_index, state, try_number, max_tries, pool, pool_slots, queue, priority,
+        run_order, blocked_by, queued_at, start_date, end_date,
+        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed)
+    SELECT $2, o.task_id, o.map_index, o.state, o.try_number, o.max_tries, o.pool, o.pool_slots, o.queue, o.priority,
+        $3, o.blocked_by, CASE WHEN o.state = 'queued' THEN $4::timestamptz END, CASE WHEN o.ended THEN $4::timestamptz END, CASE WHEN o.ended THEN $4::timestamptz END,
+        o.up_total, o.up_success, o.up_failed, o.up_skipped, o.up_upstream_failed, o.up_removed
+    FROM jsonb_to_recordset($1::jsonb) AS o (task_id text, map_index int, state text, try_number int, max_tries int, pool text,
+        pool_slots int, queue text, priority bigint, blocked_by text, ended boolean,
+        up_total int, up_success int, up_failed int, up_skipped int, up_upstream_failed int, up_removed int)";
+pub(super) const CURRENT_ATTEMPTS: &str = "
+    SELECT o.i, t.state, t.try_number, t.max_tries, t.pool
+    FROM jsonb_to_recordset($1::jsonb) AS o (i bigint, run_key bigint, task_id text, map_index int, attempt bigint)
+    JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+    WHERE t.attempt = o.attempt AND t.state IN ('running', 'restarting')";
+pub(super) const ATTEMPTS_OF_WORKER: &str = "
+    SELECT run_key, task_id, map_index, attempt, state FROM task_instance
+    WHERE worker = $1 AND state IN ('running', 'restarting') ORDER BY run_key, task_id, map_index";
+pub(super) const ATTEMPTS_OF_RUN: &str = "
+    SELECT run_key, task_id, map_index, attempt, state FROM task_instance
+    WHERE run_key = $1 AND state IN ('running', 'restarting') ORDER BY run_key, task_id, map_index";
+pub(super) const END_ATTEMPTS: &str = "
+    UPDATE task_instance AS t
+    SET state = o.state, attempt = NULL, available_at = from_micros(o.available_at),
+        end_date = from_micros(o.ended_at), note = o.note
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, attempt bigint, from_state text,
+        state text, available_at bigint, ended_at bigint, note text)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+        AND t.attempt = o.attempt AND t.state = o.from_state";
+pub(super) const ARCHIVE_TRIES: &str = "
+    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
+    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, state text)
+    JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";
+pub(super) const MOVE: &str = "
+    UPDATE task_instance AS t
+    SET state = o.state, blocked_by = o.blocked_by, try_number = t.try_number + o.new_try, available_at = NULL,
+        queued_at = CASE WHEN o.state = 'queued' THEN $2 WHEN o.new_try = 1 THEN NULL ELSE t.queued_at END,
+        start_date = CASE WHEN o.ended THEN COALESCE(t.start_date, $2) WHEN o.new_try = 1 THEN NULL ELSE t.start_date END,
+        end_date = CASE WHEN o.ended THEN $2 WHEN o.new_try = 1 THEN NULL ELSE t.end_date END,
+        note = CASE WHEN o.new_try = 1 OR o.note IS NOT NULL THEN o.note ELSE t.note END
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, from_state text, state text,
+        blocked_by text, new_try int, ended boolean, note text)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+        AND t.state = o.from_state AND t.attempt IS NULL";
+pub(super) const ADD_OUTCOMES: &str = "
+    UPDATE task_instance AS t
+    SET up_success = t.up_success + o.success, up_failed = t.up_failed + o.failed, up_skipped = t.up_skipped + o.skipped,
+        up_upstream_failed = t.up_upstream_failed + o.upstream_failed, up_removed = t.up_removed + o.removed
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, success int, failed int, skipped int,
+        upstream_failed int, removed int)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id
+    RETURNING t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed";
+pub(super) const UNDECIDED: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t WHERE t.run_key = $1 AND t.state = 'none'";
+/// Unfinished ones without an attempt: what a run that ends early skips.
+pub(super) const NOT_STARTED: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t
+    WHERE t.run_key = $1 AND t.state IN ('none', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred')";
+pub(super) const BLOCKED_BY_RUN: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'run'
+    ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
+pub(super) const BLOCKED_BY_POOL: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t WHERE t.pool = $1 AND t.state = 'scheduled' AND t.blocked_by = 'pool'
+    ORDER BY t.priority DESC, t.run_order, t.run_key, t.task_id LIMIT $2";
+pub(super) const BLOCKED_POOLS: &str =
+    "SELECT DISTINCT pool FROM task_instance WHERE state = 'scheduled' AND blocked_by = 'pool'";
+/// Runs that could queue something: the safety net behind the promotion in every step.
+pub(super) const BLOCKED_RUNS: &str = "
+    SELECT r.key FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    WHERE r.state = 'running' AND (NOT d.is_paused OR r.queue IS NOT NULL)
+        AND EXISTS (SELECT 1 FROM task_instance t WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'run')
+        AND r.max_active_tasks > (SELECT count(*) FROM task_instance t
+            WHERE t.run_key = r.key AND t.state IN ('queued', 'running', 'restarting'))
+    ORDER BY r.key LIMIT 1000";
+pub(super) const LIVE_BY_RUN: &str = "
+    SELECT run_key, count(*) AS live FROM task_instance
+    WHERE state IN ('queued', 'running', 'restarting')
+        AND run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+    GROUP BY run_key";
+pub(super) const LIVE_BY_POOL: &str = "
+    SELECT pool, sum(pool_slots)::bigint AS live FROM task_instance
+    WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool";
+pub(super) const LOCK_POOLS: &str = "
+    SELECT name, slots::bigint AS slots FROM pool
+    WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb))) ORDER BY name FOR NO KEY UPDATE";
+/// The last statement of a step: it waits for nobody, so locks taken in it cannot close a circle.
+/// The lock on the job keeps a worker that is declared lost from claiming at the same moment.
+pub(super) const CLAIM: &str = "
+    WITH me AS (SELECT id FROM job WHERE id = $4 AND state = 'running' FOR SHARE),
+    picked AS (
+        SELECT run_key, task_id, map_index FROM task_instance
+        WHERE state = 'queued' AND queue = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))
+        ORDER BY priority DESC, run_order, run_key, task_id, map_index LIMIT $2 FOR UPDATE SKIP LOCKED)
+    UPDATE task_instance AS t
+    SET state = 'running', attempt = $3, worker = $4, hostname = $5, pid = $6, start_date = $7, end_date = NULL
+    FROM picked p
+    WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
+        AND EXISTS (SELECT 1 FROM me)
+    RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order";
+pub(super) const UNFINISHED: &str = "
+    SELECT r.key FROM dag_run r
+    WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+        AND EXISTS (SELECT 1 FROM task_instance t WHERE t.run_key = r.key AND t.state IN
+            ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred'))";
+pub(super) const FAILED_TASKS: &str =
+    "SELECT task_id, state FROM task_instance WHERE run_key = $1 AND state IN ('failed', 'upstream_failed')";
+pub(super) const DUE_TIMERS: &str = "
+    SELECT run_key, task_id, map_index FROM task_instance
+    WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at <= $1 ORDER BY available_at LIMIT $2";
+pub(super) const WAITING_IN: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int)
+    JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+    WHERE t.state IN ('up_for_retry', 'up_for_reschedule') AND t.available_at <= $2";
+
+// --- what attempts leave behind
+
+pub(super) const INSERT_XCOMS: &str = "
+    INSERT INTO xcom (run_key, task_id, map_index, key, value, at)
+    SELECT o.run_key, o.task_id, o.map_index, o.key, o.value, $2
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, key text, value text) WHERE true
+    ON CONFLICT (run_key, task_id, map_index, key) DO UPDATE SET value = excluded.value, at = excluded.at";
+/// A new try starts without the XComs of the one before.
+pub(super) const CLEAR_XCOMS: &str = "
+    DELETE FROM xcom WHERE (run_key, task_id, map_index) IN (
+        SELECT o.run_key, o.task_id, o.map_index
+        FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int))";
+/// Small chunks of many tries in one round trip. A chunk that is there already was sent twice.
+pub(super) const INSERT_PLAIN_LOGS: &str = "
+    INSERT INTO log_chunk (run_key, task_id, map_index, try_number, seq, lines, encoding, data)
+    SELECT o.run_key, o.task_id, o.map_index, o.try_number, o.seq, o.lines, 'plain', convert_to(o.text, 'UTF8')
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, try_number int, seq int,
+        lines int, text text)
+    WHERE EXISTS (SELECT 1 FROM dag_run r WHERE r.key = o.run_key)
+    ON CONFLICT DO NOTHING";
+pub(super) const INSERT_PACKED_LOG: &str = "
+    INSERT INTO log_chunk (run_key, task_id, map_index, try_number, seq, lines, encoding, data)
+    SELECT $1, $2, $3, $4, $5, $6, 'zstd', $7 WHERE EXISTS (SELECT 1 FROM dag_run r WHERE r.key = $1)
+    ON CONFLICT DO NOTHING";
+
+// --- jobs
+
+pub(super) const INSERT_JOB: &str = "
+    INSERT INTO job (job_type, hostname, pid, process_mark, queues, slots, state, started_at, heartbeat_at, lease_until)
+    VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8) RETURNING id";
+pub(super) const HEARTBEAT: &str =
+    "UPDATE job SET heartbeat_at = $2, lease_until = $3 WHERE id = $1 AND state = 'running'";
+pub(super) const CLOSE_JOB: &str =
+    "UPDATE job SET state = $2, heartbeat_at = $3 WHERE id = $1 AND state = 'running'";
+pub(super) const EXPIRED_JOBS: &str =
+    "SELECT id, hostname FROM job WHERE state = 'running' AND lease_until <= $1 ORDER BY id";
+/// Workers that are gone and still hold attempts: their process died between two steps.
+pub(super) const ORPHANED: &str = "
+    SELECT DISTINCT t.worker FROM task_instance t
+    WHERE t.state IN ('running', 'restarting') AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.worker AND j.state = 'running')";
+
+// --- DAGs
+
+pub(super) const LOCK_DAG: &str = "
+    SELECT version_id, is_paused, max_active_runs::bigint AS max_active_runs, next_run_after, next_for_version
+    FROM dag WHERE dag_id = $1 FOR NO KEY UPDATE";
+/// Counted after the lock is held: a statement sees what was committed before it began.
+pub(super) const COUNT_RUNNING: &str =
+    "SELECT count(*) FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL";
+pub(super) const SET_NEXT_RUNS: &str = "
+    UPDATE dag AS t SET next_for_version = o.version_id, next_run_after = from_micros(o.run_after),
+        next_logical_date = from_micros(o.logical_date), next_interval_start = from_micros(o.interval_start),
+        next_interval_end = from_micros(o.interval_end)
+    FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, version_id bigint, run_after bigint, logical_date bigint,
+        interval_start bigint, interval_end bigint)
+    WHERE t.dag_id = o.dag_id AND t.version_id = o.version_id";
+pub(super) const SET_PAUSED: &str = "UPDATE dag SET is_paused = $2, next_for_version = NULL WHERE dag_id = $1 AND is_paused <> $2";
+pub(super) const KNOWN_HASHES: &str = "
+    SELECT o.dag_id, v.hash, (d.is_active AND d.version_id = v.id AND d.file = o.file) AS is_current
+    FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, hash text, file text)
+    JOIN dag d ON d.dag_id = o.dag_id JOIN dag_version v ON v.dag_id = o.dag_id AND v.hash = o.hash";
+pub(super) const UPSERT_DAGS: &str = "
+    INSERT INTO dag (dag_id, file, is_paused, is_active, description, owners, tags, schedule, max_active_runs, last_parsed_at)
+    SELECT o.dag_id, o.file, o.is_paused, true, o.description, o.owners, o.tags, o.schedule, o.max_active_runs, $2
+    FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, file text, is_paused boolean, description text, owners text, tags text,
+        schedule text, max_active_runs int) WHERE true
+    ON CONFLICT (dag_id) DO UPDATE SET file = excluded.file, is_active = true, description = excluded.description,
+        owners = excluded.owners, tags = excluded.tags, schedule = excluded.schedule, max_active_runs = excluded.max_active_runs,
+        last_parsed_at = excluded.last_parsed_at, next_for_version = NULL";
+pub(super) const INSERT_VERSIONS: &str = "
+    INSERT INTO dag_version (dag_id, number, hash, file, spec, source, created_at)
+    SELECT o.dag_id, 1 + COALESCE((SELECT max(v.number) FROM dag_version v WHERE v.dag_id = o.dag_id), 0), o.hash, o.file, o.spec, o.source, $2
+    FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, hash text, file text, spec text, source text) WHERE true
+    ON CONFLICT (dag_id, hash) DO UPDATE SET source = excluded.source, file = excluded.file";
+pub(super) const POINT_DAGS: &str = "
+    UPDATE dag AS t SET version_id = (SELECT v.id FROM dag_version v WHERE v.dag_id = o.dag_id AND v.hash = o.hash)
+    FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, hash text) WHERE t.dag_id = o.dag_id";
+pub(super) const DEACTIVATE_DAGS: &str = "
+    UPDATE dag SET is_active = false, next_run_after = NULL, next_for_version = NULL, next_logical_date = NULL,
+        next_interval_start = NULL, next_interval_end = NULL
+    WHERE dag_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))";
+pub(super) const SET_IMPORT_ERRORS: &str = "
+    INSERT INTO import_error (file, message, at)
+    SELECT o.file, o.message, $2 FROM jsonb_to_recordset($1::jsonb) AS o (file text, message text) WHERE true
+    ON CONFLICT (file) DO UPDATE SET message = excluded.message, at = excluded.at";
+pub(super) const CLEAR_IMPORT_ERRORS: &str =
+    "DELETE FROM import_error WHERE file = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))";

@@ -1,0 +1,297 @@
+//! Reads of runs, task instances and what they leave behind.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::{QueryBuilder, Row as _};
+use towpath_model::state::TaskState;
+use towpath_model::timetable::DataInterval;
+
+use super::super::{Backend, Db, DbRow, queries};
+use super::{count, json, tasks, time, time_opt, word};
+use crate::Result;
+use crate::batch;
+use crate::logs::{LogChunk, LogKey, unpack};
+use crate::reads::ReadRows;
+use crate::records::{
+    JobRecord, NewJob, Page, PoolRecord, RunFilter, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord,
+};
+use crate::time::Ts;
+
+fn run(row: &DbRow) -> Result<RunRecord> {
+    let data_interval = match (time_opt(row, "interval_start")?, time_opt(row, "interval_end")?) {
+        (Some(start), Some(end)) => Some(DataInterval { start, end }),
+        _ => None,
+    };
+    Ok(RunRecord {
+        key: row.try_get("key")?,
+        dag_id: row.try_get("dag_id")?,
+        run_id: row.try_get("run_id")?,
+        run_type: word(row, "run_type")?,
+        state: word(row, "state")?,
+        logical_date: time_opt(row, "logical_date")?,
+        data_interval,
+        run_after: time(row, "run_after")?,
+        queued_at: time(row, "queued_at")?,
+        start_date: time_opt(row, "start_date")?,
+        end_date: time_opt(row, "end_date")?,
+        conf: json(row, "conf")?,
+        note: row.try_get("note")?,
+        triggered_by: word(row, "triggered_by")?,
+        triggering_user: row.try_get("triggering_user")?,
+        version_id: row.try_get("version_id")?,
+        version_number: row.try_get("version_number")?,
+        queue: row.try_get("queue")?,
+    })
+}
+
+fn pid(row: &DbRow) -> Result<Option<u32>> {
+    Ok(row.try_get::<Option<i64>, _>("pid")?.and_then(|pid| u32::try_from(pid).ok()))
+}
+
+fn task_key(row: &DbRow) -> Result<TaskKey> {
+    Ok(TaskKey {
+        run_key: row.try_get("run_key")?,
+        task_id: row.try_get("task_id")?,
+        map_index: row.try_get("map_index")?,
+    })
+}
+
+fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
+    let blocked_by: Option<String> = row.try_get("blocked_by")?;
+    let pool: String = row.try_get("pool")?;
+    let waits = blocked_by.map(|limit| match limit.as_str() {
+        "pool" => format!("waits for a slot in pool `{pool}`"),
+        _ => "waits for a slot of its run (max_active_tasks), or its DAG is paused".to_owned(),
+    });
+    Ok(TaskInstanceRecord {
+        key: task_key(row)?,
+        dag_id: row.try_get("dag_id")?,
+        run_id: row.try_get("run_id")?,
+        logical_date: time_opt(row, "logical_date")?,
+        run_after: time(row, "run_after")?,
+        version_id: row.try_get("version_id")?,
+        version_number: row.try_get("version_number")?,
+        state: word(row, "state")?,
+        try_number: count(row, "try_number")?,
+        max_tries: count(row, "max_tries")?,
+        queued_at: time_opt(row, "queued_at")?,
+        start_date: time_opt(row, "start_date")?,
+        end_date: time_opt(row, "end_date")?,
+        available_at: time_opt(row, "available_at")?,
+        hostname: row.try_get("hostname")?,
+        pid: pid(row)?,
+        pool,
+        pool_slots: count(row, "pool_slots")?,
+        queue: row.try_get("queue")?,
+        priority_weight: row.try_get("priority")?,
+        upstream: tasks::upstream(row)?,
+        note: waits.or(row.try_get("note")?),
+    })
+}
+
+fn xcom(row: &DbRow) -> Result<XComRecord> {
+    Ok(XComRecord {
+        key: row.try_get("key")?,
+        task_id: row.try_get("task_id")?,
+        map_index: row.try_get("map_index")?,
+        value: json(row, "value")?,
+        at: time(row, "at")?,
+    })
+}
+
+fn narrow(query: &mut QueryBuilder<Db>, filter: &RunFilter) {
+    query.push(" WHERE 1 = 1");
+    if let Some(dag_id) = &filter.dag_id {
+        query.push(" AND r.dag_id = ").push_bind(dag_id.clone());
+    }
+    if !filter.states.is_empty() {
+        query.push(" AND r.state IN (");
+        let mut list = query.separated(", ");
+        for state in &filter.states {
+            list.push_bind(state.to_string());
+        }
+        query.push(")");
+    }
+    if let Some(run_type) = filter.run_type {
+        query.push(" AND r.run_type = ").push_bind(run_type.to_string());
+    }
+    if let Some(from) = filter.logical_date_gte {
+        query.push(" AND r.logical_date >= ").push_bind(Ts(from));
+    }
+    if let Some(to) = filter.logical_date_lte {
+        query.push(" AND r.logical_date <= ").push_bind(Ts(to));
+    }
+}
+
+#[async_trait]
+impl ReadRows for Backend {
+    async fn run(&self, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>> {
+        let row = sqlx::query(queries::RUN).bind(dag_id).bind(run_id).fetch_optional(&self.readers).await?;
+        row.as_ref().map(run).transpose()
+    }
+
+    async fn run_by_key(&self, key: i64) -> Result<Option<RunRecord>> {
+        let row = sqlx::query(queries::RUN_BY_KEY).bind(key).fetch_optional(&self.readers).await?;
+        row.as_ref().map(run).transpose()
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Page<RunRecord>> {
+        let mut query = QueryBuilder::<Db>::new(queries::SELECT_RUNS);
+        narrow(&mut query, filter);
+        query.push(if filter.newest_first {
+            " ORDER BY r.run_after DESC, r.key DESC LIMIT "
+        } else {
+            " ORDER BY r.run_after, r.key LIMIT "
+        });
+        query.push_bind(i64::from(filter.limit)).push(" OFFSET ").push_bind(i64::from(filter.offset));
+        let rows = query.build().fetch_all(&self.readers).await?;
+        let items = rows.iter().map(run).collect::<Result<Vec<_>>>()?;
+        let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM dag_run r");
+        narrow(&mut query, filter);
+        let total: i64 = query.build_query_scalar().fetch_one(&self.readers).await?;
+        Ok(Page { items, total: total as u64 })
+    }
+
+    async fn previous_success(&self, before: &RunRecord) -> Result<Option<RunRecord>> {
+        let row = sqlx::query(queries::PREVIOUS_SUCCESS)
+            .bind(&before.dag_id)
+            .bind(Ts(before.logical_date.unwrap_or(before.run_after)))
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(run).transpose()
+    }
+
+    async fn newest_runs(&self, dag_ids: &[String], per_dag: u32) -> Result<Vec<RunRecord>> {
+        let rows = sqlx::query(queries::NEWEST_RUNS)
+            .bind(batch::json(dag_ids))
+            .bind(i64::from(per_dag))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(run).collect()
+    }
+
+    async fn task_instances(&self, run_key: i64) -> Result<Vec<TaskInstanceRecord>> {
+        let rows = sqlx::query(queries::TASK_INSTANCES).bind(run_key).fetch_all(&self.readers).await?;
+        rows.iter().map(task_instance).collect()
+    }
+
+    async fn task_instance(&self, key: &TaskKey) -> Result<Option<TaskInstanceRecord>> {
+        let row = sqlx::query(queries::TASK_INSTANCE)
+            .bind(key.run_key)
+            .bind(&key.task_id)
+            .bind(key.map_index)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(task_instance).transpose()
+    }
+
+    async fn past_tries(&self, key: &TaskKey) -> Result<Vec<TryRecord>> {
+        let rows = sqlx::query(queries::PAST_TRIES)
+            .bind(key.run_key)
+            .bind(&key.task_id)
+            .bind(key.map_index)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TryRecord {
+                    key: task_key(row)?,
+                    try_number: count(row, "try_number")?,
+                    state: word(row, "state")?,
+                    queued_at: time_opt(row, "queued_at")?,
+                    start_date: time_opt(row, "start_date")?,
+                    end_date: time_opt(row, "end_date")?,
+                    hostname: row.try_get("hostname")?,
+                    pid: pid(row)?,
+                    note: row.try_get("note")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn state_counts(&self) -> Result<HashMap<TaskState, u64>> {
+        let rows = sqlx::query(queries::STATE_COUNTS).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((word(row, "state")?, row.try_get::<i64, _>("count")? as u64))).collect()
+    }
+
+    async fn log_chunks(&self, key: &LogKey, from_seq: u32, limit: u32) -> Result<Vec<LogChunk>> {
+        let rows = sqlx::query(queries::LOG_CHUNKS)
+            .bind(key.task.run_key)
+            .bind(&key.task.task_id)
+            .bind(key.task.map_index)
+            .bind(key.try_number as i32)
+            .bind(from_seq as i32)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let encoding: String = row.try_get("encoding")?;
+                let data: Vec<u8> = row.try_get("data")?;
+                Ok(LogChunk {
+                    key: key.clone(),
+                    seq: count(row, "seq")?,
+                    lines: count(row, "lines")?,
+                    text: unpack(&encoding, &data)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn xcoms(&self, run_key: i64, task_id: &str, key: &str, map_index: Option<i32>) -> Result<Vec<XComRecord>> {
+        let query = match map_index {
+            Some(index) => sqlx::query(queries::XCOM).bind(run_key).bind(task_id).bind(key).bind(index),
+            None => sqlx::query(queries::XCOMS).bind(run_key).bind(task_id).bind(key),
+        };
+        let rows = query.fetch_all(&self.readers).await?;
+        rows.iter().map(xcom).collect()
+    }
+
+    async fn task_xcoms(&self, key: &TaskKey) -> Result<Vec<XComRecord>> {
+        let rows = sqlx::query(queries::TASK_XCOMS)
+            .bind(key.run_key)
+            .bind(&key.task_id)
+            .bind(key.map_index)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(xcom).collect()
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobRecord>> {
+        let rows = sqlx::query(queries::JOBS).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(JobRecord {
+                    id: row.try_get("id")?,
+                    job: NewJob {
+                        job_type: word(row, "job_type")?,
+                        hostname: row.try_get("hostname")?,
+                        pid: pid(row)?.unwrap_or_default(),
+                        process_mark: row.try_get("process_mark")?,
+                        queues: json(row, "queues")?,
+                        slots: count(row, "slots")?,
+                    },
+                    state: word(row, "state")?,
+                    started_at: time(row, "started_at")?,
+                    heartbeat_at: time(row, "heartbeat_at")?,
+                    lease_until: time(row, "lease_until")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn pools(&self) -> Result<Vec<PoolRecord>> {
+        let rows = sqlx::query(queries::POOLS).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PoolRecord {
+                    name: row.try_get("name")?,
+                    slots: count(row, "slots")?,
+                    description: row.try_get("description")?,
+                    used: row.try_get::<i64, _>("used")? as u32,
+                })
+            })
+            .collect()
+    }
+}

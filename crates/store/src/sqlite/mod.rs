@@ -1,0 +1,159 @@
+//! SQLite: a file of its own, or a database in memory.
+//!
+//! One connection writes, so that nobody ever sees "database is locked" from within the process;
+//! other processes on the same file wait for `busy_timeout`. Readers have connections of their own
+//! and see the last commit (WAL).
+
+mod queries;
+#[path = "../rows/mod.rs"]
+mod rows;
+mod sql;
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Sqlite as Db, Transaction};
+
+use self::Sqlite as Backend;
+use crate::backend::{self, Dialect};
+use crate::wake::{Topic, Wakes};
+use crate::{Error, Options, Result};
+
+type DbRow = SqliteRow;
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
+/// How long a step waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(20);
+/// How often the file is asked whether another process has written: a read of shared memory.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// A SQLite database.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    writers: SqlitePool,
+    readers: SqlitePool,
+    wakes: Wakes,
+    watcher: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// A step.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    conn: Transaction<'static, Db>,
+    wakes: Wakes,
+}
+
+impl Sqlite {
+    pub(crate) async fn connect(options: &Options, wakes: &Wakes) -> Result<Self> {
+        let unreachable = |reason: String| Error::Unreachable { url: options.url.clone(), reason };
+        let in_memory = options.url.contains(":memory:");
+        let connect = SqliteConnectOptions::from_str(&options.url)
+            .map_err(|error| Error::Url { url: options.url.clone(), reason: error.to_string() })?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit is on the disk when it returns.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-16384")
+            .pragma("temp_store", "memory");
+        let pool = |size| SqlitePoolOptions::new().max_connections(size).min_connections(1).idle_timeout(None).max_lifetime(None);
+        let writers = pool(1)
+            .acquire_timeout(Duration::from_secs(60))
+            .connect_with(connect.clone())
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        if in_memory {
+            // Another connection would be another database.
+            return Ok(Self { readers: writers.clone(), writers, wakes: wakes.clone(), watcher: None });
+        }
+        let readers = pool(4)
+            .connect_with(connect.clone().pragma("query_only", "on"))
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let watcher = tokio::spawn(watch(connect, wakes.clone()));
+        Ok(Self { writers, readers, wakes: wakes.clone(), watcher: Some(watcher) })
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.abort();
+        }
+    }
+}
+
+/// Wakes everybody when another connection has committed. `data_version` changes for commits of
+/// other connections, so those of this process count too: they are rare next to what they wake.
+async fn watch(connect: SqliteConnectOptions, wakes: Wakes) {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let mut last: Option<i64> = None;
+    loop {
+        if let Ok(mut connection) = connect.clone().connect().await {
+            while let Ok(version) = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&mut connection).await {
+                if last.is_some_and(|last| last != version) {
+                    for topic in <Topic as strum::IntoEnumIterator>::iter() {
+                        wakes.wake(topic);
+                    }
+                }
+                last = Some(version);
+                tokio::time::sleep(WATCH).await;
+            }
+            // A connection that fails is as good as closed.
+            let _ = connection.close().await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[async_trait]
+impl backend::Backend for Sqlite {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        // SQLite has no lock that outlives a migration's transaction: of two processes that start
+        // at once, one may meet what the other has just made, and finds it applied on the next look.
+        if MIGRATOR.run(&self.writers).await.is_ok() {
+            return Ok(());
+        }
+        MIGRATOR.run(&self.writers).await.map_err(|error| Error::Migration(error.to_string()))
+    }
+
+    async fn pending_migrations(&self) -> Result<Vec<String>> {
+        backend::pending(&MIGRATOR, sqlx::query_scalar(backend::APPLIED).fetch_all(&self.writers).await)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.abort();
+        }
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    async fn begin(&self) -> Result<Box<dyn backend::Tx>> {
+        let conn = self.writers.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Box::new(Tx { conn, wakes: self.wakes.clone() }))
+    }
+}
+
+#[async_trait]
+impl backend::Tx for Tx {
+    async fn commit(mut self: Box<Self>, topics: &[Topic]) -> Result<()> {
+        self.conn.commit().await?;
+        for topic in topics {
+            self.wakes.wake(*topic);
+        }
+        Ok(())
+    }
+}

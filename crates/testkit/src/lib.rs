@@ -1,0 +1,90 @@
+//! What tests share: databases of both dialects.
+//!
+//! Every test runs on both. PostgreSQL is the server that `TOWPATH_TEST_POSTGRES` names
+//! (`scripts/test` starts one); without it a test fails, it is never skipped.
+
+use std::path::PathBuf;
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+/// The environment variable with the address of a PostgreSQL server on which tests may create databases.
+pub const POSTGRES: &str = "TOWPATH_TEST_POSTGRES";
+
+/// An empty database that is removed when this value is dropped.
+#[derive(Debug)]
+pub struct TestDb {
+    /// `sqlite` or `postgres`.
+    pub name: &'static str,
+    /// Its address.
+    pub url: String,
+    guard: Guard,
+}
+
+#[derive(Debug)]
+enum Guard {
+    Folder(tempfile::TempDir),
+    Database { server: String, name: String },
+}
+
+/// One empty database of each dialect.
+pub async fn databases() -> Vec<TestDb> {
+    vec![sqlite(), postgres().await]
+}
+
+/// An empty SQLite database in a folder of its own.
+///
+/// # Panics
+/// When no folder can be made.
+#[must_use]
+pub fn sqlite() -> TestDb {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let url = format!("sqlite://{}", folder.path().join("towpath.db").display());
+    TestDb { name: "sqlite", url, guard: Guard::Folder(folder) }
+}
+
+/// An empty PostgreSQL database.
+///
+/// # Panics
+/// When there is no server or it refuses.
+pub async fn postgres() -> TestDb {
+    let server = std::env::var(POSTGRES)
+        .unwrap_or_else(|_| panic!("{POSTGRES} names no server: run the tests with `scripts/test`, which starts one"));
+    let name = format!("towpath_test_{:032x}", rand::random::<u128>());
+    let mut connection = PgConnection::connect(&server).await.expect("the test server answers");
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0");
+    connection.execute(sqlx::AssertSqlSafe(create)).await.expect("the test server takes a new database");
+    let mut url = url::Url::parse(&server).expect("the test server's address is a URL");
+    url.set_path(&name);
+    TestDb { name: "postgres", url: url.to_string(), guard: Guard::Database { server, name } }
+}
+
+impl TestDb {
+    /// The file of a SQLite database.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.guard {
+            Guard::Folder(folder) => Some(folder.path().join("towpath.db")),
+            Guard::Database { .. } => None,
+        }
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let Guard::Database { server, name } = &self.guard else { return };
+        let (server, drop) = (server.clone(), format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        // A runtime of its own: the test's may be shutting down.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(async {
+                    if let Ok(mut connection) = PgConnection::connect(&server).await {
+                        // The server is thrown away after the tests, so a database that stays costs little.
+                        let _ = connection.execute(sqlx::AssertSqlSafe(drop)).await;
+                    }
+                });
+            }
+        });
+        let _ = thread.join();
+    }
+}

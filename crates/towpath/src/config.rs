@@ -1,0 +1,337 @@
+//! Settings: where each value comes from, and what it means.
+//!
+//! Layers, from low to high: the default, `towpath.toml`, the environment, flags. All four speak of
+//! the same keys ([`keys::KEYS`]) in the same text form, so a value reads alike wherever it stands
+//! and [`Config::resolve`] is the only place that gives it a type.
+
+mod environment;
+mod file;
+mod keys;
+mod values;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub(crate) use keys::{KEYS, KeySpec};
+pub(crate) use values::{LogFormat, Secret};
+
+/// The file that is read when there is one.
+pub(crate) const FILE: &str = "towpath.toml";
+/// The database's file in the data folder.
+const DATABASE_FILE: &str = "towpath.db";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A value in text form. Lists are separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) text: String,
+    pub(crate) source: Source,
+}
+
+/// Values by key.
+pub(crate) type Layer = HashMap<&'static str, Given>;
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) source: Source,
+}
+
+/// All settings of a process. Paths are absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) data_dir: Setting<PathBuf>,
+    pub(crate) dags_dir: Setting<PathBuf>,
+    /// Holds a password as a rule.
+    pub(crate) database_url: Setting<Secret>,
+    pub(crate) database_connections: Setting<u32>,
+    pub(crate) database_wait: Setting<Duration>,
+    pub(crate) listen: Setting<SocketAddr>,
+    pub(crate) hosts: Setting<Vec<String>>,
+    pub(crate) worker_slots: Setting<u32>,
+    pub(crate) worker_queues: Setting<Vec<String>>,
+    pub(crate) worker_lease: Setting<Duration>,
+    pub(crate) scheduler_heartbeat: Setting<Duration>,
+    pub(crate) stop_grace: Setting<Duration>,
+    pub(crate) dags_are_paused_at_creation: Setting<bool>,
+    pub(crate) xcom_limit: Setting<u64>,
+    pub(crate) log_level: Setting<String>,
+    pub(crate) log_format: Setting<LogFormat>,
+    /// What looks like a setting and is none.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One line of `config show`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) key: &'static str,
+    pub(crate) value: Value,
+    pub(crate) source: String,
+    pub(crate) description: &'static str,
+}
+
+impl Config {
+    /// The settings of a process that was started in `cwd` with these `flags`. `file` is the one that
+    /// `--config` names; without it, [`FILE`] in `cwd` is read if it is there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has unknown keys, and for the first value that does not fit its key.
+    pub(crate) fn load(cwd: &Path, file: Option<&Path>, flags: Layer) -> anyhow::Result<Self> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self::from_layers(cwd, file, variables, flags)
+    }
+
+    fn from_layers(
+        cwd: &Path,
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, std::ffi::OsString)>,
+        flags: Layer,
+    ) -> anyhow::Result<Self> {
+        let file = match file {
+            Some(path) => Some(cwd.join(path)),
+            None => Some(cwd.join(FILE)).filter(|path| path.exists()),
+        };
+        let mut given = Layer::new();
+        let mut file_folder = cwd.to_owned();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the configuration file `{}`", path.display()))?;
+            let shown = path.strip_prefix(cwd).unwrap_or(&path);
+            given.extend(file::read(shown, &text).map_err(|problems| anyhow!(problems.join("\n")))?);
+            if let Some(folder) = path.parent() {
+                folder.clone_into(&mut file_folder);
+            }
+        }
+        let (environment, warnings) = environment::read(variables)?;
+        given.extend(environment);
+        given.extend(flags);
+        Resolver { given, cwd: cwd.to_owned(), file_folder }.resolve(warnings)
+    }
+
+    /// The folder for scratch space of attempts.
+    pub(crate) fn scratch_dir(&self) -> PathBuf {
+        self.data_dir.value.join("scratch")
+    }
+
+    /// The file with the key that encrypts secrets at rest.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.data_dir.value.join("secret.key")
+    }
+
+    /// Whether the database is a file (or the memory) of this machine.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.database_url.value.expose().starts_with("sqlite:")
+    }
+
+    /// Every value with its source, in the order of [`KEYS`]. Passwords are not shown.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        KEYS.iter().map(|spec| self.show(spec)).collect()
+    }
+
+    fn show(&self, spec: &KeySpec) -> Shown {
+        let (value, source) = match spec.name {
+            "data_dir" => (json!(self.data_dir.value), &self.data_dir.source),
+            "dags_dir" => (json!(self.dags_dir.value), &self.dags_dir.source),
+            "database_url" => {
+                (json!(towpath_store::redact(self.database_url.value.expose())), &self.database_url.source)
+            }
+            "database_connections" => (json!(self.database_connections.value), &self.database_connections.source),
+            "database_wait" => (shown_duration(self.database_wait.value), &self.database_wait.source),
+            "listen" => (json!(self.listen.value), &self.listen.source),
+            "hosts" => (json!(self.hosts.value), &self.hosts.source),
+            "worker_slots" => (json!(self.worker_slots.value), &self.worker_slots.source),
+            "worker_queues" => (json!(self.worker_queues.value), &self.worker_queues.source),
+            "worker_lease" => (shown_duration(self.worker_lease.value), &self.worker_lease.source),
+            "scheduler_heartbeat" => (shown_duration(self.scheduler_heartbeat.value), &self.scheduler_heartbeat.source),
+            "stop_grace" => (shown_duration(self.stop_grace.value), &self.stop_grace.source),
+            "dags_are_paused_at_creation" => {
+                (json!(self.dags_are_paused_at_creation.value), &self.dags_are_paused_at_creation.source)
+            }
+            "xcom_limit" => (json!(self.xcom_limit.value), &self.xcom_limit.source),
+            "log_level" => (json!(self.log_level.value), &self.log_level.source),
+            "log_format" => (json!(self.log_format.value), &self.log_format.source),
+            name => unreachable!("`{name}` is in KEYS and not in Config"),
+        };
+        Shown { key: spec.name, value, source: source.to_string(), description: spec.doc }
+    }
+}
+
+/// `1h30m`, a form that the same key reads back.
+fn shown_duration(duration: Duration) -> Value {
+    let (s, ms) = (duration.as_secs(), duration.subsec_millis());
+    let mut text: String = [("d", s / 86_400), ("h", s / 3_600 % 24), ("m", s / 60 % 60), ("s", s % 60), ("ms", ms.into())]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(unit, count)| format!("{count}{unit}"))
+        .collect();
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    Value::String(text)
+}
+
+/// Gives values their types.
+struct Resolver {
+    given: Layer,
+    cwd: PathBuf,
+    file_folder: PathBuf,
+}
+
+impl Resolver {
+    fn resolve(&self, warnings: Vec<String>) -> anyhow::Result<Config> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
+        let data_dir = self.path("data_dir", ".towpath")?;
+        let default_url = sqlite_url(&data_dir.value.join(DATABASE_FILE));
+        let seconds = Duration::from_secs;
+        let config = Config {
+            dags_dir: self.path("dags_dir", "dags")?,
+            database_url: self.get("database_url", || Secret::new(default_url), database_url)?,
+            database_connections: self.get("database_connections", || 16, |text| whole(text, 1, 10_000))?,
+            database_wait: self.get("database_wait", || seconds(60), duration)?,
+            listen: self.get("listen", || SocketAddr::from(([127, 0, 0, 1], 8080)), address)?,
+            hosts: self.get("hosts", Vec::new, list)?,
+            worker_slots: self.get("worker_slots", || (8 * cores).max(16), |text| whole(text, 1, 100_000))?,
+            worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
+            worker_lease: self.get("worker_lease", || seconds(30), |text| between(text, seconds(1), seconds(86_400)))?,
+            scheduler_heartbeat: self
+                .get("scheduler_heartbeat", || seconds(5), |text| between(text, seconds(1), seconds(3_600)))?,
+            stop_grace: self.get("stop_grace", || seconds(30), duration)?,
+            dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, switch)?,
+            xcom_limit: self.get("xcom_limit", || 1024 * 1024, values::bytes)?,
+            log_level: self.get("log_level", || "info".to_owned(), log_level)?,
+            log_format: self.get("log_format", LogFormat::default, LogFormat::read)?,
+            data_dir,
+            warnings,
+        };
+        Ok(config)
+    }
+
+    /// The value of `key`, or its default.
+    fn get<T>(
+        &self,
+        key: &'static str,
+        default: impl FnOnce() -> T,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> anyhow::Result<Setting<T>> {
+        let Some(given) = self.given.get(key) else {
+            return Ok(Setting { value: default(), source: Source::Default });
+        };
+        match read(given.text.trim()) {
+            Ok(value) => Ok(Setting { value, source: given.source.clone() }),
+            Err(reason) => bail!("{}: `{key}` {reason}", given.source),
+        }
+    }
+
+    /// Paths in the file are relative to its folder, others to the current one.
+    fn path(&self, key: &'static str, default: &str) -> anyhow::Result<Setting<PathBuf>> {
+        let base = match self.given.get(key).map(|given| &given.source) {
+            Some(Source::File { .. }) => &self.file_folder,
+            Some(Source::Default | Source::Environment(_) | Source::Flag(_)) | None => &self.cwd,
+        };
+        let read = |text: &str| match text {
+            "" => Err("is empty; write the path of a folder".to_owned()),
+            path => std::path::absolute(base.join(path)).map_err(|error| format!("is not a path: {error}")),
+        };
+        let default = std::path::absolute(self.cwd.join(default)).context("cannot tell the current folder")?;
+        self.get(key, || default, read)
+    }
+}
+
+/// The address of a SQLite file; what would end the path of a URL is escaped.
+fn sqlite_url(path: &Path) -> String {
+    let path = path.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}")
+}
+
+fn database_url(text: &str) -> Result<Secret, String> {
+    let known = ["postgres://", "postgresql://", "sqlite:"];
+    if known.iter().any(|scheme| text.starts_with(scheme)) {
+        return Ok(Secret::new(text));
+    }
+    Err("is not a database address; write `postgres://user:password@host/database` or `sqlite:///path/to/file.db`".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    towpath_model::duration::parse(text).map_err(|error| format!("has no duration: {error}"))
+}
+
+fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let value = duration(text)?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    let shown = |duration| shown_duration(duration).as_str().unwrap_or_default().to_owned();
+    Err(format!("is `{text}`; it must lie between {} and {}", shown(least), shown(most)))
+}
+
+fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    text.replace('_', "")
+        .parse()
+        .ok()
+        .filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| format!("is `{text}`; write a whole number from {least} to {most}"))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("is `{text}`; write true or false")),
+    }
+}
+
+fn list(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+fn names(text: &str) -> Result<Vec<String>, String> {
+    match list(text)? {
+        names if names.is_empty() => Err("is empty; write at least one name".to_owned()),
+        names => Ok(names),
+    }
+}
+
+/// An address to listen on: `host:port`, `:port`, or a port alone.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = || format!("is `{text}`; write `host:port`, such as 127.0.0.1:8080 (port 0 takes a free one)");
+    let full = match text.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
+        None => text.to_owned(),
+    };
+    full.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(expected)
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    crate::logging::targets(text).map(|_| text.to_owned()).map_err(|error| format!("is wrong: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The keys, under the names that `towpath.toml` uses. In the environment a key is written in
+//! capitals behind `TOWPATH_`.
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeySpec {
+    pub(crate) name: &'static str,
+    /// What it means, in one sentence without a full stop.
+    pub(crate) doc: &'static str,
+}
+
+const fn key(name: &'static str, doc: &'static str) -> KeySpec {
+    KeySpec { name, doc }
+}
+
+/// All of them, in the order in which they are shown.
+pub(crate) const KEYS: &[KeySpec] = &[
+    key("data_dir", "Folder of the embedded database, the key file and scratch space"),
+    key("dags_dir", "Folder that DAG files are read from"),
+    key("database_url", "The database: postgres://... or sqlite://...; by default a SQLite file in the data folder"),
+    key("database_connections", "Most connections of one process to PostgreSQL"),
+    key("database_wait", "How long a daemon that starts waits for a database that does not answer"),
+    key("listen", "Address of the web UI and the API"),
+    key("hosts", "Names, besides localhost, by which a server on a loopback address may be called"),
+    key("worker_slots", "Tasks that a worker runs at once"),
+    key("worker_queues", "Queues that a worker serves"),
+    key("worker_lease", "How long a worker or scheduler may be silent before it counts as lost"),
+    key("scheduler_heartbeat", "How often a scheduler says that it is alive"),
+    key("stop_grace", "How long running tasks may go on after a signal to stop"),
+    key("dags_are_paused_at_creation", "Whether new DAGs start paused where their file does not say"),
+    key("xcom_limit", "Largest XCom value, in bytes of JSON"),
+    key("log_level", "What Towpath itself logs: off, error, warn, info, debug, trace, or `target=level,...`"),
+    key("log_format", "How Towpath itself logs: text or json"),
+];
+
+/// The key of this name.
+pub(crate) fn find(name: &str) -> Option<&'static KeySpec> {
+    KEYS.iter().find(|spec| spec.name == name)
+}
+
+/// The names of all keys.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|spec| spec.name)
+}

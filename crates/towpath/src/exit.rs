@@ -1,0 +1,78 @@
+//! How the process ends: one line of explanation on stderr, and a code that scripts can rely on.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How a command ended that did what it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// 0
+    Success,
+    /// 1: it found something wrong (a failed run, a broken file) and has said so.
+    Failure,
+    /// 2: what it was given cannot be used, and it has said so.
+    Invalid,
+    /// 130: interrupted from the keyboard.
+    Interrupted,
+}
+
+/// An error in what the user wrote rather than in what happened: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An [`anyhow::Error`] that ends with exit code 2.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}
+
+/// The exit code of `result`; an error is printed.
+pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
+    match result {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Failure) => ExitCode::from(1),
+        Ok(Outcome::Invalid) => ExitCode::from(2),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // Whoever reads our output has seen enough, as with `towpath runs list | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When stderr is gone as well there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn only_a_broken_pipe_is_forgiven() {
+        let error = |kind| anyhow::Error::from(std::io::Error::from(kind)).context("writing");
+        assert!(is_broken_pipe(&error(std::io::ErrorKind::BrokenPipe)));
+        assert!(!is_broken_pipe(&error(std::io::ErrorKind::StorageFull)));
+    }
+
+    #[test]
+    fn a_usage_error_is_found_under_context() {
+        let error = Err::<(), _>(usage("no")).context("reading arguments").expect_err("it is an error");
+        assert!(error.is::<Usage>());
+    }
+}

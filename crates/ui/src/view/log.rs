@@ -1,0 +1,230 @@
+//! Lines of a log.
+
+use std::collections::VecDeque;
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use towpath_store::{LogKey, Result, Store};
+
+use super::ansi::{Segment, segments};
+use super::text::{count, cut, shown, size};
+
+/// Lines shown from the start of a log, when it is too long to be shown whole.
+const HEAD: usize = 200;
+/// Lines shown from its end, where the error is.
+const TAIL: usize = 1_000;
+/// Most of one line that is shown.
+const LINE_BYTES: usize = 8 * 1024;
+/// Chunks read at a time.
+const BATCH: u32 = 64;
+
+/// A line as it is stored.
+#[derive(Debug, Deserialize)]
+struct Stored {
+    timestamp: Option<DateTime<Utc>>,
+    level: Option<String>,
+    logger: Option<String>,
+    event: String,
+}
+
+/// A line as it is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// From 1.
+    pub(crate) number: u64,
+    pub(crate) time: String,
+    /// `debug`, `info`, `warning`, `error` or `critical`.
+    pub(crate) level: &'static str,
+    /// Who speaks, unless it is the task itself.
+    pub(crate) logger: Option<String>,
+    pub(crate) segments: Vec<Segment>,
+    /// Says how long the line is, if it was cut.
+    pub(crate) cut: Option<String>,
+}
+
+/// Lines as list items.
+#[derive(Debug, Template)]
+#[template(path = "parts/lines.html")]
+pub(crate) struct Lines {
+    pub(crate) lines: Vec<Line>,
+}
+
+impl askama::filters::HtmlSafe for Lines {}
+
+/// A log, or what follows a part of it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) head: Lines,
+    /// Says how many lines lie between head and tail, if there are such.
+    pub(crate) gap: Option<String>,
+    pub(crate) tail: Lines,
+    /// Where reading goes on: the next chunk and the number of its first line.
+    pub(crate) next: Place,
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) seq: u32,
+    pub(crate) line: u64,
+}
+
+impl Place {
+    pub(crate) const START: Self = Self { seq: 0, line: 1 };
+}
+
+impl Log {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.lines.is_empty()
+    }
+
+    /// Reads from `place` to the end.
+    pub(crate) async fn read(store: &Store, key: &LogKey, place: Place) -> Result<Self> {
+        let mut collect = Collect::new(place);
+        loop {
+            let chunks = store.read_log(key, collect.next.seq, BATCH).await?;
+            let is_end = chunks.len() < BATCH as usize;
+            for chunk in chunks {
+                collect.take(chunk.seq, &chunk.text);
+            }
+            if is_end {
+                return Ok(collect.finish());
+            }
+        }
+    }
+}
+
+/// Keeps the start and the end of what is read.
+#[derive(Debug)]
+struct Collect {
+    head: Vec<Line>,
+    /// Stored lines with their numbers.
+    tail: VecDeque<(u64, String)>,
+    left_out: u64,
+    next: Place,
+}
+
+impl Collect {
+    fn new(next: Place) -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 0, next }
+    }
+
+    fn take(&mut self, seq: u32, text: &str) {
+        for line in text.lines() {
+            let number = self.next.line;
+            self.next.line += 1;
+            if self.head.len() < HEAD {
+                self.head.push(read(number, line));
+                continue;
+            }
+            if self.tail.len() == TAIL {
+                self.tail.pop_front();
+                self.left_out += 1;
+            }
+            self.tail.push_back((number, line.to_owned()));
+        }
+        self.next.seq = seq + 1;
+    }
+
+    fn finish(self) -> Log {
+        Log {
+            head: Lines { lines: self.head },
+            gap: (self.left_out > 0).then(|| format!("{} lines are not shown here", count(self.left_out))),
+            tail: Lines { lines: self.tail.into_iter().map(|(number, line)| read(number, &line)).collect() },
+            next: self.next,
+        }
+    }
+}
+
+fn read(number: u64, line: &str) -> Line {
+    // A line that is not as it should be is shown as it is.
+    let stored = serde_json::from_str(line).unwrap_or_else(|_| Stored {
+        timestamp: None,
+        level: None,
+        logger: None,
+        event: line.to_owned(),
+    });
+    let text = cut(&stored.event, LINE_BYTES);
+    Line {
+        number,
+        time: stored.timestamp.map(|time| time.format("%H:%M:%S%.3f").to_string()).unwrap_or_default(),
+        level: level(stored.level.as_deref()),
+        logger: stored.logger.filter(|logger| !logger.starts_with("task.std")).map(|logger| shown(cut(&logger, 100))),
+        segments: segments(text),
+        cut: (text.len() < stored.event.len()).then(|| format!("{} in all", size(stored.event.len()))),
+    }
+}
+
+fn level(name: Option<&str>) -> &'static str {
+    match name {
+        Some("debug") => "debug",
+        Some("warning") => "warning",
+        Some("error") => "error",
+        Some("critical") => "critical",
+        _ => "info",
+    }
+}
+
+/// A stored line as plain text, for those who want the whole log.
+pub(crate) fn plain(line: &str) -> String {
+    match serde_json::from_str::<Stored>(line) {
+        Ok(stored) => {
+            let time = stored.timestamp.map(|time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ ").to_string()).unwrap_or_default();
+            format!("{time}{:<8} {}\n", level(stored.level.as_deref()), stored.event)
+        }
+        Err(_) => format!("{line}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(event: &str) -> String {
+        let line = serde_json::json!({"timestamp": "2026-02-03T04:05:06.123456Z", "level": "error", "logger": "task.stdout", "event": event});
+        format!("{line}\n")
+    }
+
+    #[test]
+    fn a_line() {
+        let line = read(7, stored("\u{1b}[31m<b>boom</b>").trim_end());
+        assert_eq!((line.number, line.time.as_str(), line.level, line.logger), (7, "04:05:06.123", "error", None));
+        assert_eq!(line.segments, [Segment { class: "c1".into(), text: "<b>boom</b>".into() }]);
+        let line = read(1, "not json");
+        assert_eq!((line.level, line.segments[0].text.as_str()), ("info", "not json"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let line = read(1, stored(&"x".repeat(10_000_000)).trim_end());
+        assert_eq!(line.cut.as_deref(), Some("10.0 MB in all"));
+        assert_eq!(line.segments[0].text.len(), LINE_BYTES);
+    }
+
+    #[test]
+    fn a_long_log_keeps_its_ends() {
+        let mut collect = Collect::new(Place::START);
+        for seq in 0..30 {
+            let text: String = (0..100).map(|i| stored(&format!("{}", seq * 100 + i))).collect();
+            collect.take(seq, &text);
+        }
+        let log = collect.finish();
+        assert_eq!((log.head.lines.len(), log.tail.lines.len()), (HEAD, TAIL));
+        assert_eq!(log.gap.as_deref(), Some("1\u{202f}800 lines are not shown here"));
+        assert_eq!((log.tail.lines[0].number, log.tail.lines[0].segments[0].text.as_str()), (2_001, "2000"));
+        assert_eq!(log.next, Place { seq: 30, line: 3_001 });
+    }
+
+    #[test]
+    fn lines_in_html() {
+        let lines = vec![read(1, stored("<script>alert(1)</script>").trim_end()), read(2, stored(&"x".repeat(LINE_BYTES + 1)).trim_end())];
+        let html = Lines { lines }.to_string().replace(&"x".repeat(LINE_BYTES), "xxx");
+        insta::assert_snapshot!(html);
+    }
+
+    #[test]
+    fn plain_text() {
+        assert_eq!(plain(stored("a").trim_end()), "2026-02-03T04:05:06.123Z error    a\n");
+    }
+}

@@ -1,0 +1,210 @@
+-- Times in the JSON of batches are microseconds since 1970.
+CREATE FUNCTION from_micros(micros bigint) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT 'epoch'::timestamptz + micros * interval '1 microsecond' $$;
+
+CREATE TABLE dag (
+    dag_id              text COLLATE "C" PRIMARY KEY,
+    file                text NOT NULL,
+    is_paused           boolean NOT NULL,
+    is_active           boolean NOT NULL,
+    version_id          bigint,
+    description         text,
+    owners              text NOT NULL,
+    tags                text NOT NULL,
+    schedule            text NOT NULL,
+    max_active_runs     integer NOT NULL CHECK (max_active_runs > 0),
+    -- The version that next_* was computed for; another one means: compute again.
+    next_for_version    bigint,
+    next_run_after      timestamptz,
+    next_logical_date   timestamptz,
+    next_interval_start timestamptz,
+    next_interval_end   timestamptz,
+    last_parsed_at      timestamptz NOT NULL
+);
+CREATE INDEX dag_due ON dag (next_run_after) WHERE is_active AND NOT is_paused AND next_run_after IS NOT NULL;
+CREATE INDEX dag_continuous ON dag (dag_id) WHERE schedule = '@continuous';
+CREATE INDEX dag_to_plan ON dag (dag_id) WHERE is_active AND NOT is_paused AND next_for_version IS DISTINCT FROM version_id;
+
+CREATE TABLE dag_version (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag_id     text COLLATE "C" NOT NULL REFERENCES dag,
+    number     integer NOT NULL,
+    hash       text NOT NULL,
+    file       text NOT NULL,
+    spec       text NOT NULL,
+    source     text NOT NULL,
+    created_at timestamptz NOT NULL,
+    UNIQUE (dag_id, number),
+    UNIQUE (dag_id, hash)
+);
+
+CREATE TABLE import_error (
+    file    text PRIMARY KEY,
+    message text NOT NULL,
+    at      timestamptz NOT NULL
+);
+
+CREATE TABLE dag_run (
+    key              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag_id           text COLLATE "C" NOT NULL REFERENCES dag,
+    run_id           text COLLATE "C" NOT NULL,
+    run_type         text NOT NULL CHECK (run_type IN ('scheduled', 'manual', 'backfill', 'asset_triggered', 'operator_triggered')),
+    state            text NOT NULL CHECK (state IN ('queued', 'running', 'success', 'failed')),
+    logical_date     timestamptz,
+    interval_start   timestamptz,
+    interval_end     timestamptz,
+    run_after        timestamptz NOT NULL,
+    queued_at        timestamptz NOT NULL,
+    start_date       timestamptz,
+    end_date         timestamptz,
+    -- When dagrun_timeout ends it.
+    deadline         timestamptz,
+    conf             text NOT NULL,
+    note             text,
+    triggered_by     text NOT NULL,
+    triggering_user  text,
+    version_id       bigint NOT NULL REFERENCES dag_version,
+    max_active_tasks integer NOT NULL CHECK (max_active_tasks > 0),
+    queue            text,
+    UNIQUE (dag_id, run_id),
+    UNIQUE (dag_id, logical_date),
+    CHECK ((interval_start IS NULL) = (interval_end IS NULL)),
+    CHECK (state <> 'queued' OR end_date IS NULL),
+    CHECK (state NOT IN ('success', 'failed') OR end_date IS NOT NULL)
+);
+CREATE INDEX dag_run_active ON dag_run (dag_id, state, run_after) WHERE state IN ('queued', 'running');
+CREATE INDEX dag_run_deadline ON dag_run (deadline) WHERE state = 'running' AND deadline IS NOT NULL;
+CREATE INDEX dag_run_scheduled ON dag_run (dag_id, run_after DESC, key DESC) WHERE run_type = 'scheduled';
+CREATE INDEX dag_run_by_dag ON dag_run (dag_id, run_after DESC, key DESC);
+CREATE INDEX dag_run_by_time ON dag_run (run_after DESC, key DESC);
+
+CREATE TABLE job (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_type     text NOT NULL CHECK (job_type IN ('scheduler', 'worker')),
+    hostname     text NOT NULL,
+    pid          bigint NOT NULL,
+    process_mark text NOT NULL,
+    queues       text NOT NULL,
+    slots        integer NOT NULL,
+    state        text NOT NULL CHECK (state IN ('running', 'ended', 'lost')),
+    started_at   timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL,
+    lease_until  timestamptz NOT NULL
+);
+CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';
+
+CREATE TABLE task_instance (
+    run_key            bigint NOT NULL REFERENCES dag_run ON DELETE CASCADE,
+    task_id            text COLLATE "C" NOT NULL,
+    map_index          integer NOT NULL,
+    state              text NOT NULL CHECK (state IN ('none', 'scheduled', 'queued', 'running', 'success', 'failed', 'up_for_retry',
+                           'up_for_reschedule', 'upstream_failed', 'skipped', 'removed', 'restarting', 'deferred')),
+    try_number         integer NOT NULL DEFAULT 0,
+    max_tries          integer NOT NULL,
+    -- Names the current attempt; a report that names another is late.
+    attempt            bigint,
+    worker             bigint,
+    hostname           text,
+    pid                bigint,
+    pool               text COLLATE "C" NOT NULL,
+    pool_slots         integer NOT NULL CHECK (pool_slots > 0),
+    queue              text COLLATE "C" NOT NULL,
+    priority           bigint NOT NULL,
+    -- Tasks of equal priority start in the order of their runs.
+    run_order          timestamptz NOT NULL,
+    -- The limit that a scheduled one waits for.
+    blocked_by         text CHECK (blocked_by IN ('run', 'pool')),
+    available_at       timestamptz,
+    queued_at          timestamptz,
+    start_date         timestamptz,
+    end_date           timestamptz,
+    up_total           integer NOT NULL,
+    up_success         integer NOT NULL,
+    up_failed          integer NOT NULL,
+    up_skipped         integer NOT NULL,
+    up_upstream_failed integer NOT NULL,
+    up_removed         integer NOT NULL,
+    note               text,
+    PRIMARY KEY (run_key, task_id, map_index),
+    CHECK ((state IN ('running', 'restarting')) = (attempt IS NOT NULL)),
+    CHECK ((state = 'scheduled') = (blocked_by IS NOT NULL)),
+    CHECK ((state IN ('up_for_retry', 'up_for_reschedule')) = (available_at IS NOT NULL))
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
+CREATE INDEX task_instance_queued ON task_instance (priority DESC, run_order, run_key, task_id, map_index) WHERE state = 'queued';
+CREATE INDEX task_instance_run ON task_instance (run_key, priority DESC, task_id, map_index) WHERE state = 'scheduled' AND blocked_by = 'run';
+CREATE INDEX task_instance_pool ON task_instance (pool, priority DESC, run_order, run_key, task_id) WHERE state = 'scheduled' AND blocked_by = 'pool';
+CREATE INDEX task_instance_live ON task_instance (run_key, pool) INCLUDE (pool_slots) WHERE state IN ('queued', 'running', 'restarting');
+CREATE INDEX task_instance_worker ON task_instance (worker) WHERE state IN ('running', 'restarting');
+CREATE INDEX task_instance_timer ON task_instance (available_at) WHERE state IN ('up_for_retry', 'up_for_reschedule');
+CREATE INDEX task_instance_unfinished ON task_instance (run_key)
+    WHERE state IN ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred');
+
+-- Tries that were followed by another; the last try of a task instance is in its own row.
+CREATE TABLE task_try (
+    run_key    bigint NOT NULL,
+    task_id    text COLLATE "C" NOT NULL,
+    map_index  integer NOT NULL,
+    try_number integer NOT NULL,
+    state      text NOT NULL,
+    queued_at  timestamptz,
+    start_date timestamptz,
+    end_date   timestamptz,
+    hostname   text,
+    pid        bigint,
+    note       text,
+    PRIMARY KEY (run_key, task_id, map_index, try_number),
+    FOREIGN KEY (run_key, task_id, map_index) REFERENCES task_instance ON DELETE CASCADE
+);
+
+CREATE TABLE xcom (
+    run_key   bigint NOT NULL REFERENCES dag_run ON DELETE CASCADE,
+    task_id   text COLLATE "C" NOT NULL,
+    map_index integer NOT NULL,
+    key       text COLLATE "C" NOT NULL,
+    value     text NOT NULL,
+    at        timestamptz NOT NULL,
+    PRIMARY KEY (run_key, task_id, map_index, key)
+);
+
+-- data is NDJSON, one line of the log a line; encoding says whether it is compressed.
+CREATE TABLE log_chunk (
+    run_key    bigint NOT NULL REFERENCES dag_run ON DELETE CASCADE,
+    task_id    text COLLATE "C" NOT NULL,
+    map_index  integer NOT NULL,
+    try_number integer NOT NULL,
+    seq        integer NOT NULL,
+    lines      integer NOT NULL,
+    encoding   text NOT NULL CHECK (encoding IN ('plain', 'zstd')),
+    data       bytea NOT NULL,
+    PRIMARY KEY (run_key, task_id, map_index, try_number, seq)
+);
+
+CREATE TABLE pool (
+    name        text COLLATE "C" PRIMARY KEY,
+    slots       integer NOT NULL CHECK (slots >= 0),
+    description text
+);
+INSERT INTO pool (name, slots, description) VALUES ('default_pool', 128, 'Default pool');
+
+-- value is encrypted with the key file.
+CREATE TABLE variable (
+    key         text COLLATE "C" PRIMARY KEY,
+    value       text NOT NULL,
+    description text,
+    updated_at  timestamptz NOT NULL
+);
+
+-- password and extra are encrypted with the key file.
+CREATE TABLE connection (
+    conn_id     text COLLATE "C" PRIMARY KEY,
+    conn_type   text NOT NULL,
+    description text,
+    host        text,
+    login       text,
+    password    text,
+    schema      text,
+    port        integer,
+    extra       text,
+    updated_at  timestamptz NOT NULL
+);
