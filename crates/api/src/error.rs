@@ -48,12 +48,7 @@ impl Error {
             Self::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panic(_)
             | Self::Store(
-                E::Url { .. }
-                | E::Unreachable { .. }
-                | E::Migration(_)
-                | E::Corrupt(_)
-                | E::Secret(_)
-                | E::Database(_),
+                E::Url { .. } | E::Unreachable { .. } | E::Migration(_) | E::Corrupt(_) | E::Secret(_) | E::Database(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -102,7 +97,11 @@ mod tests {
     #[test]
     fn errors_of_the_store_have_a_status_and_tell_nothing_internal() {
         check(E::NotFound { thing: "DAG", id: "x".into() }, 404, "DAG `x` does not exist");
-        check(E::RunExists { dag_id: "d".into(), what: "with id `r`".into() }, 409, "DAG `d` already has a run with id `r`");
+        check(
+            E::RunExists { dag_id: "d".into(), what: "with id `r`".into() },
+            409,
+            "DAG `d` already has a run with id `r`",
+        );
         check(E::Stale("DAG `d`".into()), 409, "DAG `d` has changed in the meantime");
         check(E::Invalid("no".into()), 400, "no");
         check(E::Corrupt("secret text".into()), 500, "Internal Server Error");

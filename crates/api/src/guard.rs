@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -44,7 +44,10 @@ impl Hosts {
             .trim_end_matches(']')
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback());
-        is_loopback_address || name == "localhost" || name.ends_with(".localhost") || also.iter().any(|known| known == name)
+        is_loopback_address
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || also.iter().any(|known| known == name)
     }
 }
 
@@ -72,7 +75,7 @@ fn verdict(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Re
         return Ok(());
     }
     let refused = || Err("a page of another site sent this request; nothing was changed".to_owned());
-    match (headers.get("sec-fetch-site").map(|value| value.as_bytes()), text(header::ORIGIN)) {
+    match (headers.get("sec-fetch-site").map(HeaderValue::as_bytes), text(header::ORIGIN)) {
         (Some(b"same-origin" | b"none"), _) => Ok(()),
         (Some(_), _) => refused(),
         (None, Some(origin)) => {
@@ -88,7 +91,11 @@ fn verdict(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Re
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -130,30 +137,30 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(method: Method, headers: &[(&'static str, &'static str)], expected: bool) {
+    fn check(method: &Method, headers: &[(&'static str, &'static str)], expected: bool) {
         let map = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let found = verdict(&Hosts::Any, &method, &Uri::from_static("/x"), &map);
+        let found = verdict(&Hosts::Any, method, &Uri::from_static("/x"), &map);
         assert_eq!(found.is_ok(), expected, "{method} {headers:?}");
     }
 
     #[test]
     fn other_sites_may_read_but_not_write() {
-        check(Method::GET, &[("sec-fetch-site", "cross-site")], true);
-        check(Method::POST, &[("sec-fetch-site", "same-origin")], true);
-        check(Method::POST, &[("sec-fetch-site", "none")], true);
-        check(Method::POST, &[("sec-fetch-site", "same-site")], false);
-        check(Method::PATCH, &[("sec-fetch-site", "cross-site")], false);
+        check(&Method::GET, &[("sec-fetch-site", "cross-site")], true);
+        check(&Method::POST, &[("sec-fetch-site", "same-origin")], true);
+        check(&Method::POST, &[("sec-fetch-site", "none")], true);
+        check(&Method::POST, &[("sec-fetch-site", "same-site")], false);
+        check(&Method::PATCH, &[("sec-fetch-site", "cross-site")], false);
         // An older browser.
-        check(Method::POST, &[("host", "h:8080"), ("origin", "http://h:8080")], true);
-        check(Method::POST, &[("host", "h"), ("origin", "http://H:80")], true);
-        check(Method::POST, &[("host", "h"), ("origin", "https://h:443")], true);
-        check(Method::POST, &[("host", "h:8080"), ("origin", "http://h:8081")], false);
-        check(Method::POST, &[("host", "h:8080"), ("origin", "http://evil:8080")], false);
-        check(Method::POST, &[("host", "h"), ("origin", "null")], false);
-        check(Method::POST, &[("origin", "http://h")], false);
+        check(&Method::POST, &[("host", "h:8080"), ("origin", "http://h:8080")], true);
+        check(&Method::POST, &[("host", "h"), ("origin", "http://H:80")], true);
+        check(&Method::POST, &[("host", "h"), ("origin", "https://h:443")], true);
+        check(&Method::POST, &[("host", "h:8080"), ("origin", "http://h:8081")], false);
+        check(&Method::POST, &[("host", "h:8080"), ("origin", "http://evil:8080")], false);
+        check(&Method::POST, &[("host", "h"), ("origin", "null")], false);
+        check(&Method::POST, &[("origin", "http://h")], false);
         // The first header wins: it cannot be forged, and a proxy may change `Host`.
-        check(Method::POST, &[("sec-fetch-site", "cross-site"), ("host", "h"), ("origin", "http://h")], false);
+        check(&Method::POST, &[("sec-fetch-site", "cross-site"), ("host", "h"), ("origin", "http://h")], false);
         // Not a browser.
-        check(Method::POST, &[("host", "h")], true);
+        check(&Method::POST, &[("host", "h")], true);
     }
 }

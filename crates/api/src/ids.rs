@@ -1,7 +1,7 @@
 //! Ids that Airflow's wire types ask for and Towpath does not keep, made from what it does keep:
 //! the same thing always has the same id.
 
-use towpath_store::records::TaskKey;
+use towpath_store::TaskKey;
 use uuid::Uuid;
 
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f2c_81d4_9b0e_4f57_a3d1_58c7_e20b_74f9);

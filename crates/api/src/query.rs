@@ -112,7 +112,8 @@ impl Query {
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() && number > 0.0 => Some(number),
             Ok(_) => {
-                let problem = Problem::new("greater_than", "query", name, "Input should be greater than 0", text.into());
+                let problem =
+                    Problem::new("greater_than", "query", name, "Input should be greater than 0", text.into());
                 self.problems.push(problem.with(json!({"gt": 0.0})));
                 None
             }

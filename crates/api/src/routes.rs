@@ -87,6 +87,7 @@ fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<Heade
 }
 
 /// A panic in an action is a defect; it ends that request alone.
+#[expect(clippy::needless_pass_by_value, reason = "tower-http gives it away")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()

@@ -153,6 +153,12 @@ impl TaskLog {
         &self.0.secrets
     }
 
+    /// The clock that stamps its lines.
+    #[must_use]
+    pub fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
     /// Towpath says something.
     pub fn info(&self, text: &str) {
         self.line(Level::Info, LOGGER, text);

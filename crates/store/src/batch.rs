@@ -17,6 +17,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
 pub(crate) struct RunLock {
     pub(crate) key: i64,
     pub(crate) dag_id: String,
+    pub(crate) run_id: String,
     pub(crate) state: towpath_model::state::RunState,
     pub(crate) version_id: i64,
     pub(crate) logical_date: Option<DateTime<Utc>>,

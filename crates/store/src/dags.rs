@@ -106,7 +106,8 @@ pub(crate) trait DagStatements {
     async fn deactivate_dags(&mut self, dag_ids: &[String]) -> Result<()>;
     async fn set_import_errors(&mut self, errors: &[(&str, &str)], now: DateTime<Utc>) -> Result<()>;
     async fn clear_import_errors(&mut self, files: &[&str]) -> Result<()>;
-    async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>>;
+    /// Spec and file.
+    async fn version_spec(&mut self, version_id: i64) -> Result<Option<(String, String)>>;
 }
 
 #[async_trait]
@@ -122,17 +123,23 @@ pub(crate) trait DagRows {
 
 /// Compiled DAGs by version. A version never changes, so an entry is never wrong.
 #[derive(Debug, Default)]
-pub(crate) struct VersionCache(Mutex<HashMap<i64, Arc<Dag>>>);
+pub(crate) struct VersionCache(Mutex<HashMap<i64, Compiled>>);
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    dag: Arc<Dag>,
+    file: Arc<str>,
+}
 
 impl VersionCache {
     /// Most versions kept; DAGs of a hundred tasks take about 100 kB each.
     const CAPACITY: usize = 256;
 
-    fn get(&self, version_id: i64) -> Option<Arc<Dag>> {
+    fn get(&self, version_id: i64) -> Option<Compiled> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&version_id).cloned()
     }
 
-    fn put(&self, version_id: i64, dag: &Arc<Dag>) {
+    fn put(&self, version_id: i64, compiled: Compiled) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= Self::CAPACITY {
             // Old versions go first: the newest are the ones that run.
@@ -142,7 +149,7 @@ impl VersionCache {
                 map.remove(id);
             }
         }
-        map.insert(version_id, Arc::clone(dag));
+        map.insert(version_id, compiled);
     }
 }
 
@@ -254,23 +261,39 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] for an unknown version.
     pub async fn dag_of_version(&self, version_id: i64) -> Result<Arc<Dag>> {
-        if let Some(dag) = self.inner.versions.get(version_id) {
-            return Ok(dag);
+        Ok(self.compiled(version_id).await?.dag)
+    }
+
+    /// The file of a version, relative to the DAGs folder.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown version.
+    pub async fn file_of_version(&self, version_id: i64) -> Result<Arc<str>> {
+        Ok(self.compiled(version_id).await?.file)
+    }
+
+    async fn compiled(&self, version_id: i64) -> Result<Compiled> {
+        if let Some(compiled) = self.inner.versions.get(version_id) {
+            return Ok(compiled);
         }
         let mut tx = self.inner.backend.begin().await?;
-        self.dag_within(tx.as_mut(), version_id).await
+        self.compiled_within(tx.as_mut(), version_id).await
+    }
+
+    async fn compiled_within(&self, tx: &mut dyn Tx, version_id: i64) -> Result<Compiled> {
+        if let Some(compiled) = self.inner.versions.get(version_id) {
+            return Ok(compiled);
+        }
+        let found = tx.version_spec(version_id).await?;
+        let (spec, file) = found.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?;
+        let compiled = Compiled { dag: compile(version_id, &spec)?, file: file.into() };
+        self.inner.versions.put(version_id, compiled.clone());
+        Ok(compiled)
     }
 
     /// As [`Store::dag_of_version`], inside of a step.
     pub(crate) async fn dag_within(&self, tx: &mut dyn Tx, version_id: i64) -> Result<Arc<Dag>> {
-        if let Some(dag) = self.inner.versions.get(version_id) {
-            return Ok(dag);
-        }
-        let spec = tx.version_spec(version_id).await?;
-        let spec = spec.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?;
-        let dag = compile(version_id, &spec)?;
-        self.inner.versions.put(version_id, &dag);
-        Ok(dag)
+        Ok(self.compiled_within(tx, version_id).await?.dag)
     }
 
     /// DAGs with a run that is due, or whose next run has to be computed: up to `limit`, the

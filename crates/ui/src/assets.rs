@@ -52,8 +52,7 @@ impl Urls {
 }
 
 pub(crate) async fn get(Path((hash, name)): Path<(String, String)>) -> Result<Response> {
-    let index =
-        ASSETS.iter().position(|asset| asset.name == name).ok_or_else(|| Error::no_such("asset", &name))?;
+    let index = ASSETS.iter().position(|asset| asset.name == name).ok_or_else(|| Error::no_such("asset", &name))?;
     // A page of another version may ask while servers are replaced; what it gets it must not keep.
     let cache = if HASHES[index] == hash { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [

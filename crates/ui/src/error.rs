@@ -50,12 +50,7 @@ impl Error {
             Self::Template(_)
             | Self::Panic(_)
             | Self::Store(
-                E::Url { .. }
-                | E::Unreachable { .. }
-                | E::Migration(_)
-                | E::Corrupt(_)
-                | E::Secret(_)
-                | E::Database(_),
+                E::Url { .. } | E::Unreachable { .. } | E::Migration(_) | E::Corrupt(_) | E::Secret(_) | E::Database(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -1,7 +1,7 @@
 //! What stands around every page: the bar at the top, with where one is and how the system is.
 
 use chrono::{DateTime, Utc};
-use towpath_store::records::{JobState, JobType};
+use towpath_store::{JobState, JobType};
 
 use crate::State;
 use crate::assets::Urls;

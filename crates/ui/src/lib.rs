@@ -6,8 +6,9 @@
 //!
 //! Invariants:
 //! - Nothing that a user, a DAG file or a task wrote reaches a page but through
-//!   [`view::text::shown`] and the template engine's escaping; the content security policy allows
-//!   no inline script or style, so a slip there would still not run.
+//!   [`view::text::shown`] and the template engine's escaping (a form that is shown again gives back
+//!   what was typed, escaped); the content security policy allows no inline script or style, so a
+//!   slip there would still not run.
 //! - What changes something is a POST. That it comes from our own pages is checked in front of this
 //!   router, together with the API (`towpath_api::guard`).
 //! - A page is bounded, whatever the store holds: rows, lines and values have a ceiling, and the page

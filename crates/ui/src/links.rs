@@ -1,7 +1,7 @@
 //! Addresses of pages. Ids may hold anything, so every part is encoded.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use towpath_store::records::TaskKey;
+use towpath_store::TaskKey;
 
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -29,7 +29,10 @@ mod tests {
 
     #[test]
     fn parts_are_encoded() {
-        assert_eq!(run("a/b?c", "manual__2026-11-22T23:55:56+00:00"), "/dags/a%2Fb%3Fc/runs/manual__2026-11-22T23%3A55%3A56%2B00%3A00");
+        assert_eq!(
+            run("a/b?c", "manual__2026-11-22T23:55:56+00:00"),
+            "/dags/a%2Fb%3Fc/runs/manual__2026-11-22T23%3A55%3A56%2B00%3A00"
+        );
         assert_eq!(dag("\"><script>"), "/dags/%22%3E%3Cscript%3E");
         let key = TaskKey { run_key: 1, task_id: "é".into(), map_index: 2 };
         assert_eq!(task("d", "r", &key), "/dags/d/runs/r/tasks/%C3%A9?map_index=2");

@@ -53,6 +53,7 @@ async fn method_not_allowed(request: Request) -> Error {
     Error::Method { path: request.uri().path().to_owned() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tower-http gives it away")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()

@@ -7,7 +7,7 @@ use serde::Serialize;
 use strum::IntoEnumIterator;
 use towpath_model::run::RunType;
 use towpath_model::state::RunState;
-use towpath_store::records::RunFilter;
+use towpath_store::RunFilter;
 
 use super::RunReply;
 use crate::query::Query;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::RunState;
-use towpath_store::records::RunRecord;
+use towpath_store::RunRecord;
 
 use crate::versions::Version;
 use crate::{Error, Result, State};

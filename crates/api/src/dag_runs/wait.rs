@@ -8,8 +8,8 @@ use axum::extract::{self, Path};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use towpath_model::state::RunState;
-use towpath_store::records::RunRecord;
-use towpath_store::wake::Topic;
+use towpath_store::RunRecord;
+use towpath_store::Topic;
 
 use crate::ndjson::{self, Lines};
 use crate::query::Query;

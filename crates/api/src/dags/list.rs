@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract;
 use serde::Serialize;
-use towpath_store::records::DagFilter;
+use towpath_store::DagFilter;
 
 use super::DagReply;
 use crate::query::Query;
@@ -21,7 +21,7 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, mut query:
     let order = query.order(&["dag_id"])?;
     let pattern = query.text("dag_id_pattern");
     let filter = DagFilter {
-        id_contains: pattern.map(plain).transpose()?,
+        id_contains: pattern.as_deref().map(plain).transpose()?,
         paused: query.flag("paused"),
         include_stale: !query.flag("exclude_stale").unwrap_or(true),
         limit: window.limit,
@@ -41,7 +41,7 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, mut query:
 }
 
 /// The part of an id that `pattern` asks for: it may stand between wildcards, not around them.
-fn plain(pattern: String) -> Result<String> {
+fn plain(pattern: &str) -> Result<String> {
     let part = pattern.trim_matches('%').to_owned();
     if part.contains(['%', '|', '~']) {
         return Err(Error::BadRequest(format!(
@@ -60,7 +60,7 @@ mod tests {
         for (pattern, expected) in
             [("etl_", Some("etl_")), ("%etl%", Some("etl")), ("a%b", None), ("a | b", None), ("", Some(""))]
         {
-            assert_eq!(plain(pattern.to_owned()).ok().as_deref(), expected, "{pattern}");
+            assert_eq!(plain(pattern).ok().as_deref(), expected, "{pattern}");
         }
     }
 }

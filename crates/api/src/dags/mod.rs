@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use towpath_model::dag::Dag;
 use towpath_model::timetable::Schedule;
-use towpath_store::records::DagRecord;
+use towpath_store::DagRecord;
 
 use crate::versions::BUNDLE_NAME;
 use crate::{Error, Result, State};

@@ -27,7 +27,10 @@ struct ImportErrorReply {
     stack_trace: String,
 }
 
-pub(crate) async fn get(extract::State(state): extract::State<State>, mut query: Query) -> Result<Json<ImportErrorList>> {
+pub(crate) async fn get(
+    extract::State(state): extract::State<State>,
+    mut query: Query,
+) -> Result<Json<ImportErrorList>> {
     let window = query.window();
     let file = query.text("filename");
     query.finish()?;

@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn labels_are_escaped() {
         let mut exposition = Exposition::default();
-        exposition.family("a", Kind::Gauge, "A thing.").sample(&[], 1).sample(&[("pool", "a\"b\\c\nd"), ("x", "y")], 0.5);
+        exposition
+            .family("a", Kind::Gauge, "A thing.")
+            .sample(&[], 1)
+            .sample(&[("pool", "a\"b\\c\nd"), ("x", "y")], 0.5);
         assert_eq!(
             exposition.finish(),
             "# HELP a A thing.\n# TYPE a gauge\na 1\na{pool=\"a\\\"b\\\\c\\nd\",x=\"y\"} 0.5\n"

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use towpath_store::records::{JobRecord, JobState, JobType};
+use towpath_store::{JobRecord, JobState, JobType};
 
 use crate::State;
 
@@ -150,7 +150,7 @@ fn away(dialect: String) -> Health {
 mod tests {
     use super::*;
     use chrono::TimeDelta;
-    use towpath_store::records::NewJob;
+    use towpath_store::NewJob;
 
     fn job(job_type: JobType, state: JobState, lease_s: i64) -> JobRecord {
         let at = DateTime::UNIX_EPOCH;

@@ -6,7 +6,7 @@ use axum::http::{HeaderName, header};
 use chrono::{DateTime, Utc};
 use strum::IntoEnumIterator;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::records::{DagFilter, JobRecord, JobState, PoolRecord, RunFilter};
+use towpath_store::{DagFilter, JobRecord, JobState, PoolRecord, RunFilter};
 
 use super::exposition::{CONTENT_TYPE, Exposition, Kind};
 use super::process;
@@ -27,7 +27,9 @@ struct Snapshot {
     import_errors: usize,
 }
 
-pub(crate) async fn get(extract::State(state): extract::State<State>) -> Result<([(HeaderName, &'static str); 1], String)> {
+pub(crate) async fn get(
+    extract::State(state): extract::State<State>,
+) -> Result<([(HeaderName, &'static str); 1], String)> {
     let now = state.clock.now();
     let snapshot = read(&state).await?;
     let mut exposition = Exposition::default();
@@ -75,7 +77,8 @@ fn write_store(out: &mut Exposition, snapshot: &Snapshot, now: DateTime<Utc>) {
     }
     let mut family = out.family("towpath_dags", Kind::Gauge, "DAGs whose file is there.");
     family.sample(&[("paused", "false")], snapshot.active_dags).sample(&[("paused", "true")], snapshot.paused_dags);
-    out.family("towpath_import_errors", Kind::Gauge, "DAG files that cannot be read.").sample(&[], snapshot.import_errors);
+    out.family("towpath_import_errors", Kind::Gauge, "DAG files that cannot be read.")
+        .sample(&[], snapshot.import_errors);
     let mut family = out.family("towpath_pool_slots", Kind::Gauge, "Slots of a pool by whether they are taken.");
     for pool in &snapshot.pools {
         family.sample(&[("pool", &pool.name), ("state", "used")], pool.used);
@@ -104,8 +107,11 @@ fn write_requests(out: &mut Exposition, requests: &Requests) {
         let status = label.status.to_string();
         family.sample(&[("route", &label.route), ("method", label.method), ("status", &status)], tally.count);
     }
-    let mut family =
-        out.family("towpath_http_request_seconds_total", Kind::Counter, "Seconds until the replies of those requests began.");
+    let mut family = out.family(
+        "towpath_http_request_seconds_total",
+        Kind::Counter,
+        "Seconds until the replies of those requests began.",
+    );
     for (label, tally) in &tallies {
         let status = label.status.to_string();
         let labels = [("route", label.route.as_str()), ("method", label.method), ("status", &status)];
@@ -120,7 +126,8 @@ fn write_process(out: &mut Exposition, started_at: DateTime<Utc>, now: DateTime<
     out.family("process_cpu_seconds_total", Kind::Counter, "Seconds of CPU that this process has used.")
         .sample(&[], usage.cpu_seconds);
     if let Some(bytes) = usage.resident_bytes {
-        out.family("process_resident_memory_bytes", Kind::Gauge, "Bytes of memory that this process holds.").sample(&[], bytes);
+        out.family("process_resident_memory_bytes", Kind::Gauge, "Bytes of memory that this process holds.")
+            .sample(&[], bytes);
     }
     out.family("process_start_time_seconds", Kind::Gauge, "When this server started, in seconds since 1970.")
         .sample(&[], started_at.timestamp_millis() as f64 / 1e3);
@@ -132,7 +139,7 @@ fn write_process(out: &mut Exposition, started_at: DateTime<Utc>, now: DateTime<
 mod tests {
     use super::*;
     use chrono::TimeDelta;
-    use towpath_store::records::{JobType, NewJob};
+    use towpath_store::{JobType, NewJob};
 
     #[test]
     fn metrics_of_the_store() {
@@ -149,7 +156,14 @@ mod tests {
             tasks: vec![(TaskState::Queued, 3), (TaskState::Running, 2)],
             runs: vec![(RunState::Running, 1)],
             pools: vec![PoolRecord { name: "a \"b\"".into(), slots: 2, description: None, used: 3 }],
-            jobs: vec![JobRecord { id: 9, job, state: JobState::Running, started_at: at, heartbeat_at: at, lease_until: at }],
+            jobs: vec![JobRecord {
+                id: 9,
+                job,
+                state: JobState::Running,
+                started_at: at,
+                heartbeat_at: at,
+                lease_until: at,
+            }],
             active_dags: 5,
             paused_dags: 1,
             import_errors: 2,

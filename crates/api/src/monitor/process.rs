@@ -13,8 +13,9 @@ pub(crate) struct Usage {
 }
 
 pub(crate) fn usage() -> Usage {
-    let cpu_seconds = getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0.0, |usage| (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6);
+    let cpu_seconds = getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+    });
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     Usage { cpu_seconds, resident_bytes: resident_bytes(&status) }
 }

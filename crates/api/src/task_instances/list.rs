@@ -8,7 +8,7 @@ use axum::extract::{self, Path};
 use serde::Serialize;
 use strum::IntoEnumIterator;
 use towpath_model::state::TaskState;
-use towpath_store::records::TaskInstanceRecord;
+use towpath_store::TaskInstanceRecord;
 
 use super::{Context, TaskInstanceReply};
 use crate::query::Query;
@@ -42,7 +42,8 @@ pub(crate) async fn get(
     mut query: Query,
 ) -> Result<Json<TaskInstanceList>> {
     let window = query.window();
-    let order = query.order(&["map_index", "task_id", "state", "start_date", "end_date", "try_number", "priority_weight"])?;
+    let order =
+        query.order(&["map_index", "task_id", "state", "start_date", "end_date", "try_number", "priority_weight"])?;
     let states: Vec<&str> = TaskState::iter().map(Into::into).collect();
     let filter = Filter {
         task_id: query.text("task_id"),

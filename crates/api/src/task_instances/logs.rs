@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use towpath_store::records::{TaskInstanceRecord, TaskKey};
-use towpath_store::wake::Topic;
 use towpath_store::LogKey;
+use towpath_store::Topic;
+use towpath_store::{TaskInstanceRecord, TaskKey};
 
 use crate::ndjson::{self, Lines};
 use crate::problem::Problem;
@@ -89,7 +89,13 @@ fn is_open(instance: &TaskInstanceRecord, try_number: u32) -> bool {
     instance.try_number == try_number && instance.state.is_live()
 }
 
-async fn part(state: &State, key: &LogKey, instance: &TaskInstanceRecord, from_seq: u32, most: usize) -> Result<LogReply> {
+async fn part(
+    state: &State,
+    key: &LogKey,
+    instance: &TaskInstanceRecord,
+    from_seq: u32,
+    most: usize,
+) -> Result<LogReply> {
     let mut content = String::new();
     let mut next = from_seq;
     // Whether it is over is what was true before its chunks were read, so that none is missed.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
 use towpath_model::operator;
 use towpath_model::state::TaskState;
-use towpath_store::records::{RunRecord, TaskInstanceRecord, TaskKey};
+use towpath_store::{RunRecord, TaskInstanceRecord, TaskKey};
 use uuid::Uuid;
 
 use crate::dag_runs::seconds;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::sync::Arc;
 use towpath_model::state::TaskState;
-use towpath_store::records::{TaskInstanceRecord, TryRecord};
+use towpath_store::{TaskInstanceRecord, TryRecord};
 
 use super::{Context, wire_state};
 use crate::dag_runs::{self, seconds};

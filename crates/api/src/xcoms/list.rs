@@ -34,7 +34,9 @@ pub(crate) async fn get(
         return Err(Error::NotFound(format!("Task with ID: `{task_id}` not found in dag: `{dag_id}`")));
     }
     let mut xcoms = Vec::new();
-    for instance in instances.into_iter().filter(|it| map_index.is_none_or(|index| i64::from(it.key.map_index) == index)) {
+    for instance in
+        instances.into_iter().filter(|it| map_index.is_none_or(|index| i64::from(it.key.map_index) == index))
+    {
         xcoms.extend(state.store.task_xcoms(&instance.key).await?);
     }
     xcoms.retain(|xcom| key.as_ref().is_none_or(|key| *key == xcom.key));

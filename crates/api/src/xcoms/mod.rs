@@ -6,7 +6,7 @@ pub(crate) mod list;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use towpath_store::records::{RunRecord, XComRecord};
+use towpath_store::{RunRecord, XComRecord};
 
 use crate::versions::Version;
 

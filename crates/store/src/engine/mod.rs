@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use towpath_model::dag::Dag;
-use towpath_model::state::TaskState;
+use towpath_model::state::{RunState, TaskState};
 
 use crate::backend::Tx;
 use crate::batch::{RunLock, TaskRow};
@@ -36,6 +36,8 @@ pub(crate) struct Step<'a> {
     /// How many have become `queued`.
     pub(crate) queued: usize,
     pub(crate) topics: BTreeSet<Topic>,
+    /// Runs that ended in this step: DAG, run id, outcome.
+    finished: Vec<(String, String, RunState)>,
 }
 
 /// A run whose row this step holds.
@@ -64,6 +66,7 @@ impl<'a> Step<'a> {
             freed_pools: BTreeSet::new(),
             queued: 0,
             topics: BTreeSet::new(),
+            finished: Vec::new(),
         })
     }
 
@@ -102,7 +105,11 @@ impl<'a> Step<'a> {
             self.topics.insert(Topic::Work);
         }
         let topics: Vec<Topic> = self.topics.into_iter().collect();
-        self.tx.commit(&topics).await
+        self.tx.commit(&topics).await?;
+        for (dag_id, run_id, state) in self.finished {
+            tracing::info!("run {run_id} of {dag_id}: {state}");
+        }
+        Ok(())
     }
 
     /// Ends those of the `touched` runs in which nothing is unfinished.
@@ -124,6 +131,7 @@ impl<'a> Step<'a> {
                 .map(|(_, state)| *state);
             let outcome = towpath_model::run::outcome(leaves);
             if self.tx.finish_run(key, outcome, self.now).await? {
+                self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);
             }
         }

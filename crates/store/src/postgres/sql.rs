@@ -6,14 +6,14 @@
 
 /// Locks runs in the order of their keys. `NO KEY` leaves the inserts of referring rows alone.
 pub(super) const LOCK_RUNS: &str = "
-    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
+    SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
         (d.is_paused AND r.queue IS NULL) AS is_paused
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     ORDER BY r.key FOR NO KEY UPDATE OF r";
 /// As `LOCK_RUNS`, but leaves out what somebody else holds: they promote it themselves.
 pub(super) const LOCK_FREE_RUNS: &str = "
-    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
+    SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
         (d.is_paused AND r.queue IS NULL) AS is_paused
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))

@@ -128,8 +128,8 @@ impl DagStatements for Tx {
         Ok(())
     }
 
-    async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar(queries::VERSION_SPEC).bind(version_id).fetch_optional(&mut *self.conn).await?)
+    async fn version_spec(&mut self, version_id: i64) -> Result<Option<(String, String)>> {
+        Ok(sqlx::query_as(queries::VERSION_SPEC).bind(version_id).fetch_optional(&mut *self.conn).await?)
     }
 }
 

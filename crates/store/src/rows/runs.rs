@@ -16,6 +16,7 @@ fn lock(row: &DbRow) -> Result<RunLock> {
     Ok(RunLock {
         key: row.try_get("key")?,
         dag_id: row.try_get("dag_id")?,
+        run_id: row.try_get("run_id")?,
         state: word(row, "state")?,
         version_id: row.try_get("version_id")?,
         logical_date: time_opt(row, "logical_date")?,

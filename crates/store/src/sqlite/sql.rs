@@ -6,14 +6,14 @@
 
 /// One step writes at a time, so that reading is locking.
 pub(super) const LOCK_RUNS: &str = "
-    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
+    SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
         (d.is_paused AND r.queue IS NULL) AS is_paused
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key IN (SELECT value FROM json_each($1))
     ORDER BY r.key";
 /// The same as `LOCK_RUNS`: nobody else can hold anything.
 pub(super) const LOCK_FREE_RUNS: &str = "
-    SELECT r.key, r.dag_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
+    SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
         (d.is_paused AND r.queue IS NULL) AS is_paused
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key IN (SELECT value FROM json_each($1))

@@ -170,7 +170,8 @@ fn level(name: Option<&str>) -> &'static str {
 pub(crate) fn plain(line: &str) -> String {
     match serde_json::from_str::<Stored>(line) {
         Ok(stored) => {
-            let time = stored.timestamp.map(|time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ ").to_string()).unwrap_or_default();
+            let time =
+                stored.timestamp.map(|time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ ").to_string()).unwrap_or_default();
             format!("{time}{:<8} {}\n", level(stored.level.as_deref()), stored.event)
         }
         Err(_) => format!("{line}\n"),
@@ -218,7 +219,10 @@ mod tests {
 
     #[test]
     fn lines_in_html() {
-        let lines = vec![read(1, stored("<script>alert(1)</script>").trim_end()), read(2, stored(&"x".repeat(LINE_BYTES + 1)).trim_end())];
+        let lines = vec![
+            read(1, stored("<script>alert(1)</script>").trim_end()),
+            read(2, stored(&"x".repeat(LINE_BYTES + 1)).trim_end()),
+        ];
         let html = Lines { lines }.to_string().replace(&"x".repeat(LINE_BYTES), "xxx");
         insta::assert_snapshot!(html);
     }

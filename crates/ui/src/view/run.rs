@@ -1,7 +1,7 @@
 //! DAG runs in lists and strips.
 
 use chrono::{DateTime, Utc};
-use towpath_store::records::RunRecord;
+use towpath_store::RunRecord;
 
 use super::moment::{Moment, took};
 use super::state::{Badge, Dot};

@@ -39,6 +39,11 @@ impl From<RunState> for Badge {
 }
 
 impl Badge {
+    /// The class that carries its colour.
+    pub(crate) fn class(&self) -> String {
+        format!("s-{}", self.name)
+    }
+
     /// The state in words.
     pub(crate) fn word(&self) -> String {
         match self.name {

@@ -86,14 +86,18 @@ mod tests {
 
     #[test]
     fn cuts_between_characters() {
-        for (text, most, expected) in [("abc", 5, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("日本", 4, "日"), ("é", 0, "")] {
+        for (text, most, expected) in
+            [("abc", 5, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("日本", 4, "日"), ("é", 0, "")]
+        {
             assert_eq!(cut(text, most), expected);
         }
     }
 
     #[test]
     fn numbers() {
-        for (number, expected) in [(0_u64, "0"), (999, "999"), (1_000, "1\u{202f}000"), (1_234_567, "1\u{202f}234\u{202f}567")] {
+        for (number, expected) in
+            [(0_u64, "0"), (999, "999"), (1_000, "1\u{202f}000"), (1_234_567, "1\u{202f}234\u{202f}567")]
+        {
             assert_eq!(count(number), expected);
         }
         assert_eq!(plural(1, "run", "runs"), "1 run");

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use towpath_model::duration::humanize;
 use towpath_model::state::{RunState, TaskState};
 use towpath_model::trigger_rule::UpstreamCounts;
-use towpath_store::records::TaskInstanceRecord;
+use towpath_store::TaskInstanceRecord;
 
 use super::text::shown;
 
@@ -20,7 +20,9 @@ pub(crate) fn why(instance: &TaskInstanceRecord, run: RunState, now: DateTime<Ut
         TaskState::UpForRetry => timer("next try", wait(), note),
         TaskState::UpForReschedule => timer("next look", wait(), note),
         TaskState::UpstreamFailed => note.or_else(|| Some("something upstream failed".to_owned())),
-        TaskState::Restarting => note.or_else(|| Some("was cleared; starts again when its attempt has ended".to_owned())),
+        TaskState::Restarting => {
+            note.or_else(|| Some("was cleared; starts again when its attempt has ended".to_owned()))
+        }
         TaskState::Running
         | TaskState::Success
         | TaskState::Failed
@@ -48,7 +50,7 @@ fn upstream(counts: UpstreamCounts) -> Option<String> {
 mod tests {
     use super::*;
     use chrono::TimeDelta;
-    use towpath_store::records::TaskKey;
+    use towpath_store::TaskKey;
 
     fn instance(state: TaskState) -> TaskInstanceRecord {
         TaskInstanceRecord {

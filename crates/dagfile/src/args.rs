@@ -1,0 +1,230 @@
+//! The arguments of operators, checked against the table in `towpath_model::operator`.
+
+use serde_json::{Map, Number, Value};
+use towpath_model::operator::{ArgKind, ArgSpec, OperatorSpec};
+
+use crate::diagnostic::Reporter;
+use crate::fields::{bool_of, duration_of, integer_of, wrong};
+use crate::node::{Key, Kind, Node};
+
+/// Reads the arguments of a task: its own entries, then those of `defaults` that its operator has.
+pub(crate) fn read(
+    operator: &'static OperatorSpec,
+    own: &[(&Key, &Node)],
+    defaults: &[(&Key, &Node)],
+    task: &Node,
+    known_keys: impl Iterator<Item = &'static str>,
+    report: &mut Reporter,
+) -> Map<String, Value> {
+    let mut args = Map::new();
+    let mut unknown = Vec::new();
+    for (key, node) in own {
+        match operator.arg(&key.text) {
+            Some(spec) if args.contains_key(spec.name) => {
+                report.error(key.span, format!("`{}` is given twice", key.text));
+            }
+            Some(spec) => {
+                if let Some(value) = value(spec, node, report) {
+                    args.insert(spec.name.to_owned(), value);
+                }
+            }
+            None => unknown.push(*key),
+        }
+    }
+    let known: Vec<&str> = known_keys.chain(operator.args.iter().map(|arg| arg.name)).collect();
+    for key in unknown {
+        report
+            .error(key.span, format!("a task with operator `{}` has no `{}`", operator.name, key.text))
+            .suggest(&key.text, known.iter().copied());
+    }
+    for (key, node) in defaults {
+        if let Some(spec) = operator.arg(&key.text)
+            && !args.contains_key(spec.name)
+            && let Some(value) = value(spec, node, report)
+        {
+            args.insert(spec.name.to_owned(), value);
+        }
+    }
+    require(operator, &args, task, report);
+    args
+}
+
+/// What must be there, or must be there once.
+fn require(operator: &OperatorSpec, args: &Map<String, Value>, task: &Node, report: &mut Reporter) {
+    for spec in operator.args.iter().filter(|spec| spec.required && !args.contains_key(spec.name)) {
+        report
+            .error(task.span, format!("a task with operator `{}` needs `{}`", operator.name, spec.name))
+            .help(spec.doc);
+    }
+    if operator.one_of.is_empty() {
+        return;
+    }
+    let given: Vec<&str> = operator.one_of.iter().copied().filter(|name| args.contains_key(*name)).collect();
+    match given.as_slice() {
+        [_] => {}
+        [] => report
+            .error(
+                task.span,
+                format!("a task with operator `{}` needs one of {}", operator.name, names(operator.one_of)),
+            )
+            .help("`python_callable: module.function` calls a function of a module beside this file"),
+        _ => {
+            report.error(task.span, format!("{} cannot be given together", names(&given)));
+        }
+    }
+    if operator.name == "python"
+        && args.contains_key("python_callable_name") != args.contains_key("python_callable_file")
+    {
+        report.error(task.span, "`python_callable_name` and `python_callable_file` need each other");
+    }
+}
+
+fn names(list: &[&str]) -> String {
+    list.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The value of an argument in its canonical form.
+fn value(spec: &ArgSpec, node: &Node, report: &mut Reporter) -> Option<Value> {
+    if node.is_null() {
+        return None;
+    }
+    if spec.templated && node.as_text().is_some_and(is_template) {
+        return Some(node.to_json());
+    }
+    match spec.kind {
+        ArgKind::Text | ArgKind::Path => {
+            let text = node.scalar_text();
+            if text.is_none() {
+                wrong(report, node, spec.name, "text");
+            }
+            text.map(Value::String)
+        }
+        ArgKind::Bool => typed(bool_of(node).map(Value::Bool), spec, node, "true or false", report),
+        ArgKind::Integer => typed(integer_of(node).map(Value::from), spec, node, "a whole number", report),
+        ArgKind::Number => {
+            let number = match &node.kind {
+                Kind::Int(value) => Some(Value::from(*value)),
+                Kind::Float(value) => Number::from_f64(*value).map(Value::Number),
+                Kind::Null | Kind::Bool(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => None,
+            };
+            typed(number, spec, node, "a number", report)
+        }
+        ArgKind::Duration => {
+            let seconds = duration_of(node, spec.name, report)?.as_secs_f64();
+            Number::from_f64(seconds).map(Value::Number)
+        }
+        ArgKind::Bytes => typed(bytes(node).map(Value::from), spec, node, "a size such as 500MB or 2GiB", report),
+        ArgKind::TextMap => {
+            let Some(entries) = node.as_map() else {
+                wrong(report, node, spec.name, "a mapping of texts");
+                return None;
+            };
+            let mut map = Map::new();
+            for (key, item) in entries {
+                match item.scalar_text() {
+                    Some(text) => {
+                        map.insert(key.text.clone(), Value::String(text));
+                    }
+                    None if item.is_null() => {
+                        map.insert(key.text.clone(), Value::String(String::new()));
+                    }
+                    None => wrong(report, item, &format!("{}.{}", spec.name, key.text), "text"),
+                }
+            }
+            Some(Value::Object(map))
+        }
+        ArgKind::TextList | ArgKind::IntegerList => list(spec, node, report),
+        ArgKind::Map => typed(node.as_map().map(|_| node.to_json()), spec, node, "a mapping", report),
+        ArgKind::List => typed(node.as_list().map(|_| node.to_json()), spec, node, "a list", report),
+        ArgKind::Any => Some(node.to_json()),
+        ArgKind::Choice(known) => {
+            let text = node.scalar_text().unwrap_or_default();
+            let found = known.iter().find(|choice| choice.eq_ignore_ascii_case(&text));
+            if found.is_none() {
+                report
+                    .error(
+                        node.span,
+                        format!("`{}` has to be one of {}, not {}", spec.name, known.join(", "), node.describe()),
+                    )
+                    .suggest(&text, known.iter().copied());
+            }
+            found.map(|choice| Value::from(*choice))
+        }
+    }
+}
+
+fn typed(value: Option<Value>, spec: &ArgSpec, node: &Node, expected: &str, report: &mut Reporter) -> Option<Value> {
+    if value.is_none() {
+        wrong(report, node, spec.name, expected);
+    }
+    value
+}
+
+/// A list, or one item that stands for a list of one.
+fn list(spec: &ArgSpec, node: &Node, report: &mut Reporter) -> Option<Value> {
+    let single = std::slice::from_ref(node);
+    let items = node.as_list().unwrap_or(single);
+    let mut values = Vec::with_capacity(items.len());
+    for item in items {
+        let value = match spec.kind {
+            ArgKind::IntegerList => integer_of(item).map(Value::from),
+            _ => item.scalar_text().map(Value::String),
+        };
+        if value.is_none() {
+            wrong(report, item, spec.name, if spec.kind == ArgKind::IntegerList { "a whole number" } else { "text" });
+        }
+        values.push(value?);
+    }
+    Some(Value::Array(values))
+}
+
+/// Whether a text is a template, as far as Jinja is concerned.
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
+}
+
+fn bytes(node: &Node) -> Option<u64> {
+    const UNITS: &[(&str, u64)] = &[
+        ("b", 1),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+        ("k", 1 << 10),
+        ("m", 1 << 20),
+        ("g", 1 << 30),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+    ];
+    if let Some(value) = integer_of(node) {
+        return u64::try_from(value).ok();
+    }
+    let text = node.as_text()?.trim().to_ascii_lowercase();
+    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let number: f64 = text[..split].trim().parse().ok()?;
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == text[split..].trim())?;
+    let bytes = number * *unit as f64;
+    (bytes.is_finite() && bytes >= 0.0).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Span;
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("500MB", Some(500_000_000)),
+            ("2GiB", Some(2 << 30)),
+            ("1.5k", Some(1_536)),
+            ("many", None),
+            ("5 parsecs", None),
+        ] {
+            let node = Node { span: Span::default(), kind: Kind::Text(text.to_owned()) };
+            assert_eq!(bytes(&node), expected, "{text}");
+        }
+    }
+}

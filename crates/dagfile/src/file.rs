@@ -1,0 +1,94 @@
+//! Files and the defaults of their folders.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use crate::Limits;
+use crate::diagnostic::{Diagnostic, Severity, snippet};
+use crate::document::{CompiledFile, Origin, compile};
+use crate::node::Span;
+
+/// The names of files with the defaults of a folder.
+const DEFAULTS: [&str; 2] = ["defaults.yml", "defaults.yaml"];
+
+/// The text of a folder's defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDefaults {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// Whether a file may hold DAGs: its name ends in `.yaml` or `.yml`, it is not hidden, and it does
+/// not hold the defaults of its folder.
+#[must_use]
+pub fn is_dag_file(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let ending = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    ending && !name.starts_with('.') && !DEFAULTS.contains(&name.as_ref())
+}
+
+/// Reads and compiles a file, with the defaults of the folders from `dags_root` down to it. A file
+/// that cannot be read is a diagnostic like any other.
+#[must_use]
+pub fn load_file(path: &Path, dags_root: &Path, now: DateTime<Utc>, limits: &Limits) -> CompiledFile {
+    let text = match read(path, limits) {
+        Ok(text) => text,
+        Err(diagnostic) => {
+            return CompiledFile { dags: Vec::new(), diagnostics: vec![*diagnostic], source: String::new() };
+        }
+    };
+    let folder = path.parent().unwrap_or(dags_root);
+    let mut folders: Vec<&Path> = folder.ancestors().take_while(|above| above.starts_with(dags_root)).collect();
+    folders.reverse();
+    if folders.is_empty() {
+        folders.push(folder);
+    }
+    let mut defaults = Vec::new();
+    for name in folders.iter().flat_map(|folder| DEFAULTS.iter().map(|name| folder.join(name))) {
+        if !name.is_file() {
+            continue;
+        }
+        match read(&name, limits) {
+            Ok(text) => defaults.push(FileDefaults { path: name, text }),
+            Err(diagnostic) => return CompiledFile { dags: Vec::new(), diagnostics: vec![*diagnostic], source: text },
+        }
+    }
+    compile(&text, &Origin { path, folder, defaults: &defaults, now }, limits)
+}
+
+fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
+    let problem = |message: String, help: Option<&str>| {
+        Box::new(Diagnostic {
+            severity: Severity::Error,
+            message,
+            file: Some(path.to_owned()),
+            line: 1,
+            column: 1,
+            snippet: String::new(),
+            help: help.map(str::to_owned),
+        })
+    };
+    let unreadable = |error: std::io::Error| problem(format!("the file cannot be read: {error}"), None);
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(problem("this is not a file".to_owned(), None));
+    }
+    if metadata.len() > limits.file_bytes {
+        let message = format!("the file has {} bytes; at most {} are read", metadata.len(), limits.file_bytes);
+        return Err(problem(message, Some("split it into several files, or move data out of it")));
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let bytes = error.into_bytes();
+        let before = String::from_utf8_lossy(&bytes[..valid]).into_owned();
+        let line = before.matches('\n').count() as u32 + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
+        let mut diagnostic = problem(format!("byte {valid} of the file is not UTF-8"), Some("save the file in UTF-8"));
+        diagnostic.line = line;
+        diagnostic.column = column;
+        diagnostic.snippet = snippet(&String::from_utf8_lossy(&bytes), Span { source: 0, line, column });
+        diagnostic
+    })
+}

@@ -1,0 +1,156 @@
+//! The JSON Schema of DAG files, made from the tables that files are read by.
+
+use serde_json::{Map, Value, json};
+use towpath_model::operator::{ArgKind, OperatorSpec, SPECS};
+
+use crate::keys::{self, KeyKind, KeySpec};
+
+/// The schema, JSON Schema 2020-12. Editors use it for completion and hints; the reader itself
+/// knows more (references, cycles) and says it better.
+#[must_use]
+pub fn json_schema() -> Value {
+    let operators: Vec<Value> =
+        SPECS.iter().map(|spec| json!({"$ref": format!("#/$defs/operator_{}", spec.name)})).collect();
+    let mut defs = Map::new();
+    for spec in SPECS {
+        defs.insert(format!("operator_{}", spec.name), operator(spec));
+    }
+    defs.insert("task".to_owned(), json!({"type": "object", "required": ["operator"], "anyOf": operators}));
+    defs.insert("legacy_task".to_owned(), json!({"type": "object", "required": ["decorator"]}));
+    defs.insert("dag".to_owned(), object(keys::DAG, &[]));
+    defs.insert("group".to_owned(), object(keys::GROUP, &[]));
+    defs.insert("default_args".to_owned(), json!({"type": "object"}));
+    defs.insert(
+        "duration".to_owned(),
+        json!({"description": "30s, 5m, 1h30m, ISO 8601, or seconds",
+               "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}, {"type": "object", "required": ["__type__"]}]}),
+    );
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Towpath DAG file",
+        "description": "One DAG, or a mapping of DAG ids to DAGs with an optional block of defaults",
+        "type": "object",
+        "anyOf": [
+            {"allOf": [{"$ref": "#/$defs/dag"}, {"anyOf": [{"required": ["tasks"]}, {"required": ["dag_id"]}, {"required": ["schedule"]}]}]},
+            {"properties": {"default": {"$ref": "#/$defs/dag"}},
+             "additionalProperties": {"$ref": "#/$defs/dag"},
+             "not": {"anyOf": [{"required": ["tasks"]}, {"required": ["dag_id"]}, {"required": ["schedule"]}]}}
+        ],
+        "$defs": Value::Object(defs),
+    })
+}
+
+/// Tasks with one operator.
+fn operator(spec: &OperatorSpec) -> Value {
+    let names: Vec<&str> = std::iter::once(spec.name).chain(spec.aliases.iter().copied()).collect();
+    let mut schema = object(keys::TASK, &["operator", "decorator"]);
+    schema["description"] = json!(spec.summary);
+    let properties = schema["properties"].as_object_mut().expect("an object schema has properties");
+    properties.insert("operator".to_owned(), json!({"enum": names}));
+    properties.insert("decorator".to_owned(), json!({"enum": names}));
+    for arg in spec.args {
+        for name in std::iter::once(&arg.name).chain(arg.aliases) {
+            let mut value = arg_schema(arg.kind);
+            if arg.templated
+                && value.get("type") != Some(&json!("string"))
+                && !value.as_object().is_some_and(Map::is_empty)
+            {
+                value = json!({"anyOf": [value, {"type": "string", "pattern": "\\{[{%]"}]});
+            }
+            let mut value = nullable(value);
+            value["description"] = json!(arg.doc);
+            properties.insert((*name).to_owned(), value);
+        }
+    }
+    let mut all: Vec<Value> = vec![json!({"required": ["operator"]})];
+    for arg in spec.args.iter().filter(|arg| arg.required) {
+        let ways: Vec<Value> =
+            std::iter::once(&arg.name).chain(arg.aliases).map(|name| json!({"required": [name]})).collect();
+        all.push(json!({"anyOf": ways}));
+    }
+    // Arguments may come from default_args, which a schema cannot see; so nothing else is required.
+    schema["$comment"] = json!("required arguments may stand in default_args");
+    schema["allOf"] = json!([all[0]]);
+    schema
+}
+
+fn object(table: &[KeySpec], skip: &[&str]) -> Value {
+    let mut properties = Map::new();
+    for key in table.iter().filter(|key| !skip.contains(&key.name)) {
+        for name in std::iter::once(&key.name).chain(key.aliases) {
+            let mut schema = nullable(key_schema(key.kind));
+            if !key.doc.is_empty() {
+                schema["description"] = json!(key.doc);
+            }
+            properties.insert((*name).to_owned(), schema);
+        }
+    }
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+/// A key that is written without a value counts as not given.
+fn nullable(schema: Value) -> Value {
+    if schema.as_object().is_some_and(Map::is_empty) { schema } else { json!({"anyOf": [schema, {"type": "null"}]}) }
+}
+
+fn boolean() -> Value {
+    json!({"anyOf": [{"type": "boolean"}, {"enum": ["yes", "no", "on", "off", "true", "false", "Yes", "No", "On", "Off", "True", "False"]}]})
+}
+
+fn scalar() -> Value {
+    json!({"type": ["string", "number", "boolean"]})
+}
+
+fn key_schema(kind: KeyKind) -> Value {
+    match kind {
+        KeyKind::Text => scalar(),
+        KeyKind::Bool => boolean(),
+        KeyKind::Integer => {
+            json!({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^\\s*-?[0-9]+\\s*$"}]})
+        }
+        KeyKind::Backoff => json!({"anyOf": [boolean(), {"type": "number", "minimum": 0}]}),
+        KeyKind::Duration => json!({"$ref": "#/$defs/duration"}),
+        KeyKind::Date => json!({"type": ["string", "object"]}),
+        KeyKind::TextList => json!({"anyOf": [scalar(), {"type": "array", "items": scalar()}]}),
+        KeyKind::Schedule => json!({"type": ["string", "number", "array", "object"]}),
+        KeyKind::Params => json!({"type": "object"}),
+        KeyKind::DefaultArgs => json!({"$ref": "#/$defs/default_args"}),
+        KeyKind::Tasks => {
+            let task = json!({"anyOf": [{"$ref": "#/$defs/task"}, {"$ref": "#/$defs/legacy_task"}]});
+            json!({"anyOf": [{"type": "array", "items": task}, {"type": "object", "additionalProperties": task}]})
+        }
+        KeyKind::Groups => {
+            let group = nullable(json!({"$ref": "#/$defs/group"}));
+            json!({"anyOf": [{"type": "array", "items": group}, {"type": "object", "additionalProperties": group}]})
+        }
+        KeyKind::Choice(words) => json!({"enum": words}),
+        KeyKind::Ignored | KeyKind::Any => json!({}),
+        KeyKind::Unsupported => json!({"enum": [false, null, [], {}]}),
+    }
+}
+
+fn arg_schema(kind: ArgKind) -> Value {
+    match kind {
+        ArgKind::Text | ArgKind::Path => scalar(),
+        ArgKind::Bool => boolean(),
+        ArgKind::Integer => json!({"type": "integer"}),
+        ArgKind::Number => json!({"type": "number"}),
+        ArgKind::Duration => json!({"$ref": "#/$defs/duration"}),
+        ArgKind::Bytes => json!({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}),
+        ArgKind::TextMap => {
+            json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}})
+        }
+        ArgKind::TextList => json!({"anyOf": [scalar(), {"type": "array", "items": scalar()}]}),
+        ArgKind::IntegerList => {
+            json!({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]})
+        }
+        ArgKind::Map => json!({"type": "object"}),
+        ArgKind::List => json!({"type": "array"}),
+        ArgKind::Any => json!({}),
+        // The reader takes any case; the schema offers the usual one and the one in lower case.
+        ArgKind::Choice(words) => {
+            let all: Vec<String> = words.iter().flat_map(|word| [(*word).to_owned(), word.to_lowercase()]).collect();
+            json!({"enum": all})
+        }
+    }
+}

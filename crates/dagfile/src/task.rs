@@ -1,0 +1,360 @@
+//! One task.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use towpath_model::dag::{Task, WeightRule};
+use towpath_model::operator::{self, OperatorSpec};
+use towpath_model::params::Param;
+use towpath_model::retry::RetryPolicy;
+use towpath_model::trigger_rule::TriggerRule;
+
+use crate::args;
+use crate::diagnostic::Reporter;
+use crate::fields::{Fields, bool_of, wrong};
+use crate::group::{Groups, Reference};
+use crate::keys::{self, KeyKind};
+use crate::node::{Key, Kind, Node, Span};
+
+/// A task with what has to be resolved in the DAG.
+pub(crate) struct Read {
+    pub(crate) task: Task,
+    pub(crate) group: Option<String>,
+    pub(crate) references: Vec<Reference>,
+    pub(crate) span: Span,
+}
+
+/// Defaults of a task's keys, strongest first: `default_args` of its groups, then of the DAG.
+pub(crate) struct Defaults<'n> {
+    fields: Vec<Fields<'n>>,
+    args: Vec<(&'n Key, &'n Node)>,
+}
+
+impl<'n> Defaults<'n> {
+    /// Sorts `default_args` nodes, strongest first. `check` complains about what nobody takes.
+    pub(crate) fn new(nodes: &[&'n Node], check: bool, report: &mut Reporter) -> Self {
+        let mut defaults = Self { fields: Vec::new(), args: Vec::new() };
+        for node in nodes {
+            let mut silent = Reporter::default();
+            let (fields, rest) = Fields::sort(node, keys::TASK, if check { &mut *report } else { &mut silent });
+            for (key, value) in rest {
+                let known = keys::DEFAULT_ARGS_OF_DAG.contains(&key.text.as_str())
+                    || operator::SPECS.iter().any(|spec| spec.arg(&key.text).is_some());
+                if known {
+                    defaults.args.push((key, value));
+                } else if check {
+                    let names = keys::TASK.iter().map(|key| key.name).chain(keys::DEFAULT_ARGS_OF_DAG.iter().copied());
+                    let names =
+                        names.chain(operator::SPECS.iter().flat_map(|spec| spec.args.iter().map(|arg| arg.name)));
+                    report
+                        .error(key.span, format!("`default_args` cannot hold `{}`: no task has it", key.text))
+                        .suggest(&key.text, names);
+                }
+            }
+            defaults.fields.push(fields);
+        }
+        defaults
+    }
+}
+
+/// Reads a task. `name` is its key, where tasks are a mapping.
+pub(crate) fn read<'n>(
+    name: Option<(String, Span)>,
+    node: &'n Node,
+    dag_defaults: &Defaults<'n>,
+    groups: &Groups<'n>,
+    report: &mut Reporter,
+) -> Option<Read> {
+    if node.as_map().is_none() {
+        wrong(report, node, "tasks", "a mapping with `operator` for each task");
+        return None;
+    }
+    let (mut fields, rest) = Fields::sort(node, keys::TASK, report);
+    let span = name.as_ref().map_or(node.span, |(_, span)| *span);
+    let id = task_id(name, &fields, node, report)?;
+    unsupported(&fields, report);
+    let group = group_of(&fields, groups, report);
+    let operator = operator_of(&fields, node, &id, report);
+    let group_nodes: Vec<&Node> =
+        group.iter().flat_map(|name| groups.chain(name)).filter_map(|group| group.default_args).collect();
+    let group_defaults = Defaults::new(&group_nodes, false, report);
+    // What a task writes null for is not inherited.
+    for defaults in [&group_defaults, dag_defaults] {
+        for level in &defaults.fields {
+            fields.inherit(level);
+        }
+    }
+    let operator = operator?;
+    let mut default_args = group_defaults.args;
+    default_args.extend(dag_defaults.args.iter().copied());
+    let own_names = keys::TASK
+        .iter()
+        .filter(|key| !matches!(key.kind, KeyKind::Ignored | KeyKind::Unsupported))
+        .map(|key| key.name);
+    let (rest, from_variables) = variables_as_arguments(&fields, rest, report);
+    let mut args = args::read(operator, &rest, &default_args, node, own_names, report);
+    args.extend(from_variables);
+    let full_id = group.as_deref().map_or_else(|| id.clone(), |group| groups.full_id(group, &id));
+    let mut task = Task::new(full_id, operator.name);
+    task.args = args;
+    settings(&mut task, &fields, report);
+    let mut references = references(&fields, "dependencies", report);
+    references.extend(self::references(&fields, "input", report));
+    Some(Read { task, group, references, span })
+}
+
+fn task_id(name: Option<(String, Span)>, fields: &Fields<'_>, node: &Node, report: &mut Reporter) -> Option<String> {
+    let written = fields.text("task_id", report);
+    let (id, span) = match (name, written) {
+        (Some((name, span)), None) => (name, span),
+        (Some((name, span)), Some(written)) => {
+            if written != name {
+                report.error(
+                    fields.get("task_id").map_or(span, |n| n.span),
+                    format!("this task is called both `{name}` and `{written}`"),
+                );
+            }
+            (name, span)
+        }
+        (None, Some(written)) => (written, fields.get("task_id").map_or(node.span, |n| n.span)),
+        (None, None) => {
+            report.error(node.span, "this task has no `task_id`").help("tasks in a list need a `task_id` each");
+            return None;
+        }
+    };
+    check_id("task", &id, span, report).then_some(id)
+}
+
+/// Whether an id can be used: letters, digits, `_`, `-`, `.`, at most 250 of them.
+pub(crate) fn check_id(thing: &str, id: &str, span: Span, report: &mut Reporter) -> bool {
+    let fits = !id.is_empty()
+        && id.chars().count() <= 250
+        && id.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if !fits {
+        let shown: String = id.chars().take(60).collect();
+        report
+            .error(span, format!("`{shown}` is not a {thing} id"))
+            .help("an id has 1 to 250 letters, digits, dashes, dots and underscores");
+    }
+    fits
+}
+
+/// Keys that Airflow knows and that have no effect, or would need what is not there.
+pub(crate) fn unsupported_in(fields: &Fields<'_>, table: &'static [keys::KeySpec], report: &mut Reporter) {
+    for name in fields.names() {
+        let Some(spec) = keys::find(table, name) else { continue };
+        let (key, node) = fields.entry(name).expect("it was just listed");
+        let harmless = node.is_null()
+            || bool_of(node) == Some(false)
+            || matches!(&node.kind, Kind::List(items) if items.is_empty())
+            || matches!(&node.kind, Kind::Map(items) if items.is_empty());
+        match spec.kind {
+            KeyKind::Ignored => {
+                report.warning(key.span, format!("`{}` has no effect", key.text));
+            }
+            KeyKind::Unsupported if !harmless => {
+                report
+                    .error(key.span, format!("`{}` is not supported yet", key.text))
+                    .help("without it the DAG would run differently than it says, so it is refused");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn unsupported(fields: &Fields<'_>, report: &mut Reporter) {
+    unsupported_in(fields, keys::TASK, report);
+}
+
+fn group_of(fields: &Fields<'_>, groups: &Groups<'_>, report: &mut Reporter) -> Option<String> {
+    let name = fields.text("task_group_name", report)?;
+    if groups.get(&name).is_none() {
+        let span = fields.get("task_group_name").map_or_else(Span::default, |node| node.span);
+        report.error(span, format!("there is no task group `{name}`")).suggest(&name, groups.names());
+        return None;
+    }
+    Some(name)
+}
+
+fn operator_of(fields: &Fields<'_>, node: &Node, id: &str, report: &mut Reporter) -> Option<&'static OperatorSpec> {
+    let Some(text) = fields.text("operator", report) else {
+        if fields.get("operator").is_none() {
+            report
+                .error(node.span, format!("task `{id}` has no `operator`"))
+                .help(format!("operators are {}", short_names().collect::<Vec<_>>().join(", ")));
+        }
+        return None;
+    };
+    let found = operator::find(&text);
+    if found.is_none() {
+        let span = fields.get("operator").map_or(node.span, |node| node.span);
+        let known = operator::SPECS.iter().flat_map(|spec| spec.aliases.iter().copied()).chain(short_names());
+        let near = crate::diagnostic::nearest(&text, known);
+        let help = near.map_or_else(
+            || {
+                format!(
+                    "operators are {}; Airflow's class paths of these are known as well",
+                    short_names().collect::<Vec<_>>().join(", ")
+                )
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
+        report.error(span, format!("there is no operator `{text}`")).help(help);
+    }
+    found
+}
+
+fn short_names() -> impl Iterator<Item = &'static str> {
+    operator::SPECS.iter().map(|spec| spec.name)
+}
+
+fn references(fields: &Fields<'_>, key: &str, report: &mut Reporter) -> Vec<Reference> {
+    fields.list(key, report).into_iter().map(|(text, node)| Reference { text, span: node.span }).collect()
+}
+
+/// dag-factory's way to pass variables: each becomes a template.
+fn variables_as_arguments<'n>(
+    fields: &Fields<'n>,
+    rest: Vec<(&'n Key, &'n Node)>,
+    report: &mut Reporter,
+) -> (Vec<(&'n Key, &'n Node)>, Map<String, Value>) {
+    let mut args = Map::new();
+    let Some(node) = fields.get("variables_as_arguments") else { return (rest, args) };
+    for item in node.as_list().unwrap_or_default() {
+        let part = |key: &str| item.get(key).and_then(Node::as_text);
+        match (part("variable"), part("attribute")) {
+            (Some(variable), Some(attribute)) => {
+                args.insert(attribute.to_owned(), Value::from(format!("{{{{ var.value.get({variable:?}) }}}}")));
+            }
+            _ => wrong(report, item, "variables_as_arguments", "a list of mappings with `variable` and `attribute`"),
+        }
+    }
+    (rest.into_iter().filter(|(key, _)| !args.contains_key(&key.text)).collect(), args)
+}
+
+fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
+    task.trigger_rule = fields.choice::<TriggerRule>("trigger_rule", keys::TRIGGER_RULES, report).unwrap_or_default();
+    task.retry = retry(fields, report);
+    task.execution_timeout = fields.duration("execution_timeout", report).filter(|timeout| *timeout > Duration::ZERO);
+    if let Some(pool) = fields.text("pool", report) {
+        task.pool = pool;
+    }
+    if let Some(slots) = fields.integer("pool_slots", 1, report) {
+        task.pool_slots = slots as u32;
+    }
+    if let Some(queue) = fields.text("queue", report) {
+        task.queue = queue;
+    }
+    if let Some(weight) = fields.integer("priority_weight", i64::from(i32::MIN), report) {
+        task.priority_weight = weight;
+    }
+    task.weight_rule = fields.choice::<WeightRule>("weight_rule", keys::WEIGHT_RULES, report).unwrap_or_default();
+    if let Some(owner) = fields.text("owner", report) {
+        task.owner = owner;
+    }
+    task.email = fields
+        .list("email", report)
+        .iter()
+        .flat_map(|(text, _)| text.split([',', ';']))
+        .map(|address| address.trim().to_owned())
+        .filter(|address| !address.is_empty())
+        .collect();
+    task.email_on_failure = fields.bool("email_on_failure", report).unwrap_or(true);
+    task.email_on_retry = fields.bool("email_on_retry", report).unwrap_or(true);
+    task.do_xcom_push = fields.bool("do_xcom_push", report).unwrap_or(true);
+    task.doc_md = fields.text("doc_md", report);
+    task.params = params(fields.get("params"), report);
+}
+
+fn retry(fields: &Fields<'_>, report: &mut Reporter) -> RetryPolicy {
+    let mut retry = RetryPolicy::default();
+    if let Some(retries) = fields.integer("retries", 0, report) {
+        retry.retries = retries as u32;
+    }
+    if let Some(delay) = fields.duration("retry_delay", report) {
+        retry.delay = delay;
+    }
+    retry.max_delay = fields.duration("max_retry_delay", report);
+    if let Some(node) = fields.get("retry_exponential_backoff") {
+        retry.exponential_backoff = match &node.kind {
+            Kind::Int(value) if *value >= 0 => *value as f64,
+            Kind::Float(value) if *value >= 0.0 => *value,
+            _ => match bool_of(node) {
+                Some(true) => 2.0,
+                Some(false) => 0.0,
+                None => {
+                    wrong(report, node, "retry_exponential_backoff", "true, false or a multiplier");
+                    0.0
+                }
+            },
+        };
+    }
+    retry
+}
+
+/// Params: a mapping of names to defaults, or to mappings with a `default` and JSON Schema keywords.
+pub(crate) fn params(node: Option<&Node>, report: &mut Reporter) -> IndexMap<String, Param> {
+    const KEYWORDS: &[&str] = &[
+        "default",
+        "type",
+        "description",
+        "description_md",
+        "title",
+        "enum",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "items",
+        "examples",
+        "const",
+        "section",
+        "values_display",
+        "properties",
+        "required",
+        "additionalProperties",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "__type__",
+        "schema",
+        "source",
+    ];
+    let Some(node) = node else { return IndexMap::new() };
+    let Some(entries) = node.as_map() else {
+        wrong(report, node, "params", "a mapping");
+        return IndexMap::new();
+    };
+    let mut params = IndexMap::new();
+    for (key, value) in entries {
+        let is_declaration = value
+            .as_map()
+            .is_some_and(|map| !map.is_empty() && map.iter().all(|(k, _)| KEYWORDS.contains(&k.text.as_str())));
+        let param = if is_declaration {
+            let mut schema = Map::new();
+            for (k, v) in value.as_map().unwrap_or_default() {
+                match k.text.as_str() {
+                    "default" | "description" | "__type__" | "source" => {}
+                    "schema" => schema.extend(v.to_json().as_object().cloned().unwrap_or_default()),
+                    name => {
+                        schema.insert(name.to_owned(), v.to_json());
+                    }
+                }
+            }
+            Param {
+                default: value.get("default").map(Node::to_json),
+                description: value.get("description").and_then(Node::scalar_text),
+                schema,
+            }
+        } else {
+            Param { default: Some(value.to_json()), ..Param::default() }
+        };
+        params.insert(key.text.clone(), param);
+    }
+    params
+}

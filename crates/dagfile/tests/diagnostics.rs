@@ -1,0 +1,81 @@
+//! Broken files, and what is said of them.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[test]
+fn broken_files() {
+    let cases: &[(&str, &str)] = &[
+        ("unknown key", "shedule: '@daily'\ntasks:\n  a: {operator: empty}\n"),
+        ("unknown operator", "tasks:\n  a: {operator: bsh, bash_command: x}\n"),
+        ("unknown class path", "tasks:\n  a: {operator: airflow.operators.bash.BashOperater, bash_command: x}\n"),
+        ("no operator", "tasks:\n  a: {bash_command: echo}\n"),
+        ("unknown argument", "tasks:\n  a: {operator: bash, bash_comand: echo}\n"),
+        ("missing argument", "tasks:\n  a: {operator: bash}\n"),
+        ("none of a choice", "tasks:\n  a: {operator: python}\n"),
+        ("two of a choice", "tasks:\n  a: {operator: python, code: x, python_callable: a.b}\n"),
+        (
+            "unknown dependency",
+            "tasks:\n  extract: {operator: empty}\n  load: {operator: empty, dependencies: [extarct]}\n",
+        ),
+        (
+            "cycle",
+            "tasks:\n  a: {operator: empty, dependencies: [c]}\n  b: {operator: empty, dependencies: [a]}\n  c: {operator: empty, dependencies: [b]}\n",
+        ),
+        ("depends on itself", "tasks:\n  a: {operator: empty, dependencies: [a]}\n"),
+        ("double key", "schedule: '@daily'\nschedule: '@hourly'\ntasks:\n  a: {operator: empty}\n"),
+        ("double task", "tasks:\n  - {task_id: a, operator: empty}\n  - {task_id: a, operator: empty}\n"),
+        ("task without id", "tasks:\n  - {operator: empty}\n"),
+        ("bad cron", "schedule: '0 25 * * *'\ntasks:\n  a: {operator: empty}\n"),
+        ("bad preset", "schedule: '@dayly'\ntasks:\n  a: {operator: empty}\n"),
+        ("bad zone", "timezone: Europe/Berln\ntasks:\n  a: {operator: empty}\n"),
+        ("bad date", "start_date: yesterday\ntasks:\n  a: {operator: empty}\n"),
+        ("dates in the wrong order", "start_date: 2026-02-01\nend_date: 2026-01-01\ntasks:\n  a: {operator: empty}\n"),
+        ("bad duration", "tasks:\n  a: {operator: empty, retry_delay: 5 parsecs}\n"),
+        (
+            "wrong types",
+            "catchup: maybe\nmax_active_runs: many\ntags: {a: b}\ntasks:\n  a: {operator: empty, retries: -1, trigger_rule: all_sucess}\n",
+        ),
+        ("bad id", "dag_id: my dag\ntasks:\n  a b: {operator: empty}\n"),
+        (
+            "not yet supported",
+            "tasks:\n  a: {operator: bash, bash_command: x, expand: {env: [1, 2]}, depends_on_past: true}\n",
+        ),
+        ("unknown class", "tasks:\n  a: {operator: empty, retry_delay: {__type__: my.Delay, minutes: 5}}\n"),
+        ("unknown group", "task_groups:\n  load: {}\ntasks:\n  a: {operator: empty, task_group_name: lod}\n"),
+        (
+            "group inside of itself",
+            "task_groups:\n  a: {parent_group_name: b}\n  b: {parent_group_name: a}\ntasks:\n  t: {operator: empty}\n",
+        ),
+        ("not a mapping", "- a\n- b\n"),
+        ("empty", "# nothing\n"),
+        ("syntax", "tasks:\n  a: {operator: empty\n  b: x\n"),
+        ("tab", "tasks:\n\ta: {operator: empty}\n"),
+        ("two documents", "tasks:\n  a: {operator: empty}\n---\ntasks: {}\n"),
+        ("default_args that nobody takes", "default_args: {retrys: 3}\ntasks:\n  a: {operator: empty}\n"),
+        (
+            "several at once",
+            "shedule: x\ntags: [1]\ntasks:\n  a: {operator: bash, retries: x, dependencies: [b]}\n  c: {operator: empt}\n",
+        ),
+        ("without effect", "orientation: LR\ntasks:\n  a: {operator: empty}\n"),
+    ];
+    let mut all = String::new();
+    for (name, text) in cases {
+        let file = support::read(text);
+        all.push_str(&format!("== {name}\n"));
+        for diagnostic in &file.diagnostics {
+            all.push_str(&format!("{diagnostic}\n"));
+        }
+        assert!(!file.diagnostics.is_empty(), "{name}: nothing was said");
+        assert_eq!(file.dags.is_empty(), file.has_errors(), "{name}");
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_broken_dag_does_not_take_its_neighbours_down() {
+    let file = support::read("good:\n  tasks:\n    a: {operator: empty}\nbad:\n  tasks:\n    a: {operator: nothing}\n");
+    assert_eq!(file.dags.len(), 1);
+    assert_eq!(file.dags[0].id(), "good");
+    assert!(file.has_errors());
+}

@@ -1,0 +1,188 @@
+//! The forms in which a DAG may be written, and the JSON Schema that describes them.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use towpath_dagfile::{Limits, is_dag_file, load_file, schema};
+use towpath_model::dag::Dag;
+use towpath_model::timetable::Schedule;
+
+/// dag-factory's form, with a block of defaults, class paths, groups and objects.
+const FACTORY: &str = r#"
+default:
+  default_args:
+    owner: custom_owner
+    start_date: 2 days
+    retries: 1
+    retry_delay_sec: 300
+  max_active_runs: 1
+  schedule: "@daily"
+  catchup: false
+basic_example_dag:
+  description: an example
+  schedule: {__type__: datetime.timedelta, hours: 6}
+  task_groups:
+    - group_name: first
+      tooltip: the first
+    - group_name: second
+      dependencies: [first]
+  tasks:
+    - task_id: task_1
+      operator: airflow.operators.bash.BashOperator
+      bash_command: echo 1
+      task_group_name: first
+    - task_id: task_2
+      operator: airflow.providers.standard.operators.bash.BashOperator
+      bash_command: echo 2
+      dependencies: [task_1]
+      task_group_name: first
+    - task_id: task_3
+      decorator: airflow.decorators.task
+      python_callable: sample.build
+      task_group_name: second
+    - task_id: task_4
+      operator: airflow.operators.python.PythonOperator
+      python_callable_name: build
+      python_callable_file: sample.py
+      dependencies: [second]
+      execution_timeout: {__type__: datetime.timedelta, minutes: 5}
+      retries: 0
+second_dag:
+  schedule: [0 6 * * 1-5, 0 9 * * 6]
+  tasks:
+    only: {operator: bash, bash_command: "echo {{ ds }}", email: "a@example.com, b@example.com"}
+"#;
+
+fn one(text: &str) -> Dag {
+    let mut file = support::read(text);
+    let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
+    assert!(!file.has_errors(), "{all}");
+    file.dags.remove(0)
+}
+
+#[test]
+fn dag_factory() {
+    let file = support::read(FACTORY);
+    let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
+    assert!(!file.has_errors(), "{all}");
+    let [first, second] = &file.dags[..] else { panic!("two DAGs") };
+    assert_eq!(first.spec().schedule.summary(), "6h");
+    assert_eq!(first.spec().max_active_runs, 1);
+    assert_eq!(first.spec().start_date.unwrap().to_rfc3339(), "2026-05-15T00:00:00+00:00");
+    let upstream = |id: &str| first.task(id).unwrap_or_else(|| panic!("{id}")).upstream.clone();
+    assert_eq!(upstream("first.task_2"), ["first.task_1"]);
+    assert_eq!(upstream("second.task_3"), ["first.task_2"]);
+    assert_eq!(upstream("task_4"), ["second.task_3"]);
+    let task = first.task("task_4").unwrap();
+    assert_eq!((task.operator.as_str(), task.retry.retries, task.owner.as_str()), ("python", 0, "custom_owner"));
+    assert_eq!(task.execution_timeout, Some(Duration::from_secs(300)));
+    assert_eq!(first.task("first.task_1").unwrap().retry.delay, Duration::from_secs(300));
+    let Schedule::Cron { expressions, .. } = &second.spec().schedule else { panic!("crons") };
+    assert_eq!(expressions.len(), 2);
+    assert_eq!(second.tasks()[0].email, ["a@example.com", "b@example.com"]);
+}
+
+#[test]
+fn order_comments_and_spelling_make_no_new_version() {
+    let one = one(
+        "schedule: '@daily'\ncatchup: false\ntasks:\n  a: {operator: bash, bash_command: x, env: {A: 1, B: 2}}\n  b: {operator: empty, dependencies: a}\n",
+    );
+    let other = self::one(
+        "# a comment\ntasks:\n- task_id: b\n  dependencies: [a]\n  operator: airflow.operators.empty.EmptyOperator\n- env: {B: 2, A: '1'}\n  task_id: a\n  bash_command: x\n  operator: bash\ncatchup: no\nschedule_interval: \"@daily\"\n",
+    );
+    assert_eq!(one.hash(), other.hash());
+    let changed = self::one(
+        "schedule: '@daily'\ntasks:\n  a: {operator: bash, bash_command: y, env: {A: 1, B: 2}}\n  b: {operator: empty, dependencies: a}\n",
+    );
+    assert_ne!(one.hash(), changed.hash());
+}
+
+#[test]
+fn input_implies_the_dependency() {
+    let dag = one("tasks:\n  a: {operator: empty}\n  b: {operator: empty, input: a}\n");
+    assert_eq!(dag.task("b").unwrap().upstream, ["a"]);
+}
+
+#[test]
+fn params_are_values_or_declarations() {
+    let dag = one(
+        "params:\n  n: 3\n  who: {type: string, default: x, enum: [x, y], description: whom}\n  must: {type: integer}\ntasks:\n  a: {operator: empty}\n",
+    );
+    let params = &dag.spec().params;
+    assert_eq!(params["n"].default, Some(3.into()));
+    assert_eq!(params["who"].schema["enum"], serde_json::json!(["x", "y"]));
+    assert_eq!(params["must"].default, None);
+}
+
+#[test]
+fn folders_have_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("team/etl");
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(folder.path().join("defaults.yml"), "default_args: {owner: root, retries: 5}\ntags: [all]\n")
+        .unwrap();
+    std::fs::write(deep.join("defaults.yaml"), "default_args: {owner: etl}\n").unwrap();
+    let path = deep.join("daily.yaml");
+    std::fs::write(&path, "tasks:\n  a: {operator: empty}\n  b: {operator: empty, owner: me}\n").unwrap();
+    let file = load_file(&path, folder.path(), support::now(), &Limits::default());
+    let dag = &file.dags[0];
+    assert_eq!((dag.id(), &dag.spec().tags[..]), ("daily", &["all".to_owned()][..]));
+    let task = |id| dag.task(id).unwrap();
+    assert_eq!((task("a").owner.as_str(), task("a").retry.retries), ("etl", 5));
+    assert_eq!(task("b").owner, "me");
+    assert!(!is_dag_file(&deep.join("defaults.yaml")) && is_dag_file(&path) && !is_dag_file(&deep.join(".x.yaml")));
+}
+
+fn examples() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dags");
+    let mut examples: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| is_dag_file(path))
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    examples.push(("dag-factory".to_owned(), FACTORY.to_owned()));
+    examples
+}
+
+#[test]
+fn the_examples_have_nothing_to_complain_about() {
+    for (name, text) in examples() {
+        let file = support::read(&text);
+        let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
+        assert!(file.diagnostics.is_empty() && !file.dags.is_empty(), "{name}: {all}");
+    }
+}
+
+#[test]
+fn the_schema_is_committed_and_fits() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dag.schema.json");
+    let current = format!("{:#}\n", schema::json_schema());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == current, "dag.schema.json is out of date: run the test once with UPDATE_SCHEMA=1");
+    let validator = jsonschema::validator_for(&schema::json_schema()).unwrap();
+    for (name, text) in examples() {
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+    for wrong in [
+        "shedule: x\ntasks:\n  a: {operator: empty}\n",
+        "tasks:\n  a: {operator: nothing}\n",
+        "tasks:\n  a: {operator: bash, bash_comand: x}\n",
+        "tasks:\n  a: {operator: empty, retries: [1]}\n",
+        "tasks: 5\n",
+        "max_active_runs: {}\ntasks:\n  a: {operator: empty}\n",
+    ] {
+        let value: serde_json::Value = serde_yaml::from_str(wrong).unwrap();
+        assert!(!validator.is_valid(&value), "{wrong}");
+        assert!(support::read(wrong).has_errors(), "{wrong}");
+    }
+}

@@ -1,0 +1,327 @@
+//! The `python` operator: a function, or a few lines of code, in a process of its own.
+//!
+//! Starting a Python interpreter takes longer than most tasks, so for each interpreter there is a *zygote*: a
+//! process that has started it, with the runner (`runner/*.py`) loaded, and that forks a child per attempt. A child
+//! leads a process group of its own and imports the task's module anew, so edited code is picked up.
+//!
+//! ```text
+//! worker --- socket: run (with 3 descriptors), signal / started, ended --- zygote
+//!   |                                                                        | fork
+//!   +------- socket: job, replies / output, log records, questions, result - child
+//!   +------- pipes: what subprocesses and C code print to 1 and 2 ---------- child
+//! ```
+//!
+//! Invariants:
+//! - The job is sent when the child's group is known to the watchdog; a child without a job ends by itself. So no code of a
+//!   task runs unwatched, and a zygote that dies before it has forked can be replaced without running a task twice.
+//! - When the worker is gone the zygote sees the end of its socket, kills what it has forked and ends.
+//! - When a zygote is gone its children are killed and their attempts fail, to be tried again; the next attempt starts
+//!   another one.
+//! - Signals go through the zygote, which reaps, so that none reaches a group that has got the number of one that is gone.
+//!
+//! What tasks can import (`airflow...`, `towpath`) is listed in `runner/shim.py`, which values can be XComs in
+//! `runner/xcom.py`.
+
+mod conversation;
+mod interpreter;
+mod protocol;
+mod services;
+mod zygote;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use crate::attempt::{Attempt, Operator, Outcome};
+use crate::process::{base_environment, context_environment};
+use conversation::{Conversation, End, Finished, Stopping};
+use protocol::{Job, Report, XCOM_LIMIT_BYTES};
+use zygote::Zygote;
+
+/// The interpreter of tasks that name none, unless this environment variable of the worker names another.
+pub const INTERPRETER_VARIABLE: &str = "TOWPATH_PYTHON";
+/// How often an attempt may meet a zygote that has just died.
+const MAX_STARTS: usize = 3;
+
+/// Why there is no process for a task.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "there is no Python interpreter `{name}`; looked in {looked}. `python` is an interpreter's path or name, or the folder of a virtual environment"
+    )]
+    NoInterpreter { name: String, looked: String },
+    #[error("the Python interpreter `{}` cannot be used: {reason}", path.display())]
+    Start { path: PathBuf, reason: String },
+    #[error("the Python interpreter `{}` keeps dying before it can start a task", path.display())]
+    KeepsDying { path: PathBuf },
+    #[error("cannot open a channel to a Python process: {0}")]
+    Channel(#[from] io::Error),
+    #[error("cannot start a Python process: {0}; the limit of processes or of memory is reached")]
+    Fork(Errno),
+    #[error("cannot create the working directory `{}`: {source}", folder.display())]
+    Scratch { folder: PathBuf, source: io::Error },
+    #[error("the task's arguments cannot be sent to its process: {0}")]
+    Job(String),
+}
+
+/// How a [`PythonOperator`] works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The interpreter of tasks that name none: a path, a command, or the folder of a virtual environment.
+    pub interpreter: String,
+    /// How long an interpreter may take to start.
+    pub start_limit: Duration,
+    /// An interpreter without work for so long is ended; the next task that wants it starts it again.
+    pub idle: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let interpreter = std::env::var(INTERPRETER_VARIABLE).ok().filter(|name| !name.is_empty());
+        Self {
+            interpreter: interpreter.unwrap_or_else(|| "python3".to_owned()),
+            start_limit: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The place of a zygote. Locked while one is started, so that attempts wait for it and do not start more.
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Zygote>>>>;
+
+/// Runs tasks in children of warm interpreters.
+#[derive(Debug, Default)]
+pub struct PythonOperator {
+    options: Options,
+    slots: Mutex<HashMap<PathBuf, Slot>>,
+}
+
+impl PythonOperator {
+    /// No interpreter is started until a task needs one.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, slots: Mutex::default() }
+    }
+
+    /// Starts an interpreter (`None`: the default one) before a task needs it. Relative paths are looked
+    /// for in the current folder.
+    ///
+    /// # Errors
+    /// [`Error::NoInterpreter`] and [`Error::Start`].
+    pub async fn prewarm(&self, interpreter: Option<&str>) -> Result<(), Error> {
+        let here = std::env::current_dir()?;
+        let path = self.interpreter(interpreter, &[&here])?;
+        self.zygote(&path).await.map(drop)
+    }
+
+    /// The processes of the interpreters that are running.
+    pub async fn zygotes(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        for slot in self.all_slots() {
+            pids.extend(slot.lock().await.as_ref().filter(|zygote| zygote.is_open()).map(|zygote| zygote.pid()));
+        }
+        pids
+    }
+
+    /// Ends all interpreters and the attempts that are still running in them. A later attempt starts one again.
+    pub async fn shutdown(&self) {
+        for slot in self.all_slots() {
+            let zygote = slot.lock().await.take();
+            if let Some(zygote) = zygote {
+                zygote.close().await;
+            }
+        }
+    }
+
+    fn all_slots(&self) -> Vec<Slot> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn interpreter(&self, name: Option<&str>, folders: &[&Path]) -> Result<PathBuf, Error> {
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(&self.options.interpreter);
+        interpreter::resolve(name, std::env::var_os("PATH").as_deref(), folders)
+    }
+
+    async fn zygote(&self, path: &Path) -> Result<Arc<Zygote>, Error> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(path.to_owned()).or_default())
+        };
+        let mut slot = slot.lock().await;
+        if let Some(zygote) = slot.as_ref().filter(|zygote| zygote.is_open()) {
+            return Ok(Arc::clone(zygote));
+        }
+        let zygote = Arc::new(Zygote::start(path, self.options.start_limit, self.options.idle).await?);
+        *slot = Some(Arc::clone(&zygote));
+        Ok(zygote)
+    }
+
+    async fn run(&self, attempt: &Attempt) -> Result<Finished, Error> {
+        let folders = [attempt.dag_folder.as_path(), attempt.project_folder.as_path()];
+        let path = self.interpreter(attempt.args.get("python").and_then(Value::as_str), &folders)?;
+        let workplace = Workplace::new(attempt)?;
+        let mut job = protocol::message(&Job {
+            context: &attempt.context,
+            task: &attempt.task,
+            args: &attempt.args,
+            env: environment(attempt),
+            cwd: workplace.folder(),
+            dag_folder: &attempt.dag_folder,
+            project_folder: &attempt.project_folder,
+            xcom_limit_bytes: XCOM_LIMIT_BYTES,
+        })
+        .map_err(Error::Job)?;
+        for _ in 0..MAX_STARTS {
+            let zygote = self.zygote(&path).await?;
+            let (control, their_control) = std::os::unix::net::UnixStream::pair()?;
+            control.set_nonblocking(true)?;
+            let (stdout, their_stdout) = io::pipe()?;
+            let (stderr, their_stderr) = io::pipe()?;
+            let theirs = [their_control.into(), their_stdout.into(), their_stderr.into()];
+            let Some((handle, events)) = zygote.fork(Arc::clone(&attempt.supervisor), theirs).await else { continue };
+            let control = UnixStream::from_std(control)?;
+            let stdout = pipe::Receiver::from_owned_fd(stdout.into())?;
+            let stderr = pipe::Receiver::from_owned_fd(stderr.into())?;
+            let finished;
+            (finished, job) = Conversation::new(attempt, handle, control, stdout, stderr, job).run(events).await;
+            match finished.end {
+                End::NotStarted if finished.stopping == Stopping::No => {}
+                End::Refused { errno } => return Err(Error::Fork(Errno::from_raw(errno))),
+                End::NotStarted | End::Exited(_) | End::Orphaned { .. } => {
+                    workplace.remove().await;
+                    return Ok(finished);
+                }
+            }
+        }
+        Err(Error::KeepsDying { path })
+    }
+}
+
+#[async_trait]
+impl Operator for PythonOperator {
+    async fn execute(&self, attempt: &Attempt) -> Outcome {
+        if attempt.stop.is_cancelled() {
+            return failed("the task was stopped before it had started");
+        }
+        match self.run(attempt).await {
+            Ok(finished) => outcome(finished, attempt),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+}
+
+/// The folder that a task works in.
+struct Workplace<'a> {
+    given: Option<PathBuf>,
+    scratch: &'a Path,
+}
+
+impl<'a> Workplace<'a> {
+    fn new(attempt: &'a Attempt) -> Result<Self, Error> {
+        let given = attempt.args.get("cwd").and_then(Value::as_str).filter(|cwd| !cwd.is_empty());
+        let given = given.map(|cwd| attempt.dag_folder.join(cwd));
+        let scratch = attempt.scratch.as_path();
+        if given.is_none() {
+            std::fs::create_dir_all(scratch).map_err(|source| Error::Scratch { folder: scratch.to_owned(), source })?;
+        }
+        Ok(Self { given, scratch })
+    }
+
+    fn folder(&self) -> &Path {
+        self.given.as_deref().unwrap_or(self.scratch)
+    }
+
+    /// Removes a folder that was created.
+    async fn remove(self) {
+        if self.given.is_some() || std::fs::remove_dir(self.scratch).is_ok() {
+            return;
+        }
+        // A task may have left a great many files.
+        let scratch = self.scratch.to_owned();
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(scratch)).await;
+        if let Ok(Err(error)) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, folder = %self.scratch.display(), "a task's working directory cannot be removed");
+        }
+    }
+}
+
+/// The task's whole environment.
+fn environment(attempt: &Attempt) -> BTreeMap<String, String> {
+    let append = attempt.args.get("append_env").and_then(Value::as_bool).unwrap_or(false);
+    let mut env: BTreeMap<OsString, OsString> = base_environment(append);
+    env.extend(context_environment(&attempt.context));
+    let own = attempt.args.get("env").and_then(Value::as_object);
+    for (name, value) in own.unwrap_or(&Map::new()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        env.insert(name.into(), value.into());
+    }
+    let text = |text: &OsStr| text.to_string_lossy().into_owned();
+    env.iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn outcome(finished: Finished, attempt: &Attempt) -> Outcome {
+    if let Some(problem) = finished.problem {
+        return failed(format!("the Python process was killed because it has sent {problem}"));
+    }
+    let stopped = match finished.stopping {
+        Stopping::No => None,
+        Stopping::Asked => Some("the task was stopped".to_owned()),
+        Stopping::Killed | Stopping::ZygoteKilled => Some(format!(
+            "the task was stopped; it had to be killed because it did not end within {} s after SIGTERM",
+            attempt.supervisor.grace().as_secs_f64()
+        )),
+    };
+    match (finished.report, finished.end) {
+        (Some(Report::Success { value }), _) => Outcome::Success { value },
+        (Some(Report::Skipped { reason }), _) => {
+            Outcome::Skipped { reason: attempt.log.secrets().mask(&reason).into_owned() }
+        }
+        (Some(Report::Reschedule { at }), _) => Outcome::Reschedule { at: at.with_timezone(&Utc) },
+        (Some(Report::Failed { error, retry }), _) => match stopped {
+            Some(error) => failed(error),
+            None => Outcome::Failed { error: attempt.log.secrets().mask(&error).into_owned(), retry },
+        },
+        (None, end) => failed(stopped.unwrap_or_else(|| unreported(&end))),
+    }
+}
+
+/// Why a process has ended without a word.
+fn unreported(end: &End) -> String {
+    match end {
+        End::Exited(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => {
+                format!("the Python process ended with exit code {code} before the task's code had returned, as os._exit does")
+            }
+            (None, Some(libc::SIGKILL)) => {
+                "the Python process was killed by SIGKILL; the machine may have run out of memory (`memory` limits a task)"
+                    .to_owned()
+            }
+            (None, signal) => {
+                let name = signal.and_then(|signal| Signal::try_from(signal).ok()).map_or("a signal", Signal::as_str);
+                format!("the Python process was ended by {name} before the task's code had returned")
+            }
+        },
+        End::Orphaned { epitaph } => {
+            format!("the interpreter that had started the task's process has died, and the process was ended ({epitaph})")
+        }
+        End::Refused { .. } | End::NotStarted => "the Python process was not started".to_owned(),
+    }
+}
+
+fn failed(error: impl Into<String>) -> Outcome {
+    Outcome::Failed { error: error.into(), retry: true }
+}

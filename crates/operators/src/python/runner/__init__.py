@@ -1,0 +1,1 @@
+"""What runs inside of a Python interpreter on behalf of Towpath. See `mod.rs` beside this folder."""

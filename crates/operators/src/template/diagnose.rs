@@ -1,0 +1,81 @@
+//! What went wrong in a template, in words that help.
+
+use minijinja::value::ValueKind;
+use minijinja::{Environment, ErrorKind, Value};
+
+use super::{Error, shorten};
+
+/// Names further away than this are no suggestion (Jaro-Winkler, 1 is equal).
+const CLOSE: f64 = 0.8;
+/// Methods of mappings, which are no keys.
+const METHODS: &[&str] = &["get", "items", "keys", "values"];
+
+/// The engine's error as ours.
+pub(super) fn explain(root: &Value, place: &str, text: &str, error: &minijinja::Error) -> Error {
+    let innermost = innermost(error);
+    let detail = innermost.detail().unwrap_or_default();
+    let reason = match innermost.kind() {
+        ErrorKind::UndefinedError => undefined(root, text).unwrap_or_else(|| described("a value is not defined", detail)),
+        ErrorKind::InvalidOperation if !detail.is_empty() => detail.to_owned(),
+        ErrorKind::OutOfFuel => "the template takes too many steps; do this work in the task itself".to_owned(),
+        ErrorKind::WriteFailure => match std::error::Error::source(innermost) {
+            Some(source) => source.to_string(),
+            None => described("it cannot be written", detail),
+        },
+        ErrorKind::SyntaxError => described("the template is not valid", detail),
+        kind => described(&kind.to_string(), detail),
+    };
+    let line = error.line();
+    let excerpt = line.and_then(|line| text.lines().nth(line.saturating_sub(1))).map(|line| shorten(line.trim()));
+    Error::Template { place: place.to_owned(), line, reason, excerpt }
+}
+
+fn described(what: &str, detail: &str) -> String {
+    if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
+}
+
+fn innermost(error: &minijinja::Error) -> &minijinja::Error {
+    let mut found = error;
+    while let Some(inner) = std::error::Error::source(found).and_then(|source| source.downcast_ref()) {
+        found = inner;
+    }
+    found
+}
+
+/// The first name of the template that is not there.
+fn undefined(root: &Value, text: &str) -> Option<String> {
+    let env = Environment::new();
+    let template = env.template_from_str(text).ok()?;
+    let mut paths: Vec<String> = template.undeclared_variables(true).into_iter().collect();
+    paths.sort();
+    paths.iter().find_map(|path| {
+        let mut current = root.clone();
+        let mut walked = String::new();
+        for part in path.split('.') {
+            // Looking into these would fetch what they stand for.
+            let fetched = matches!(walked.split('.').next(), Some("var" | "conn"));
+            let known = METHODS.contains(&part) || (walked.is_empty() && env.globals().any(|(name, _)| name == part));
+            if current.kind() != ValueKind::Map || fetched || known {
+                return None;
+            }
+            if !walked.is_empty() {
+                walked.push('.');
+            }
+            walked.push_str(part);
+            let names: Vec<String> = current.try_iter().ok()?.map(|name| name.to_string()).collect();
+            let next = current.get_attr(part).unwrap_or_default();
+            if next.is_undefined() && !names.iter().any(|name| name == part) {
+                let hint = nearest(part, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                return Some(format!("`{walked}` is not defined{hint}"));
+            }
+            current = next;
+        }
+        None
+    })
+}
+
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score >= CLOSE).map(|(_, name)| name.as_str())
+}

@@ -1,0 +1,8 @@
+//! The python operator with real interpreters: `python3`, or what TOWPATH_PYTHON names.
+
+mod calls;
+mod context;
+mod fixture;
+mod output;
+mod processes;
+mod values;

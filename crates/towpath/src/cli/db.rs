@@ -1,0 +1,22 @@
+//! `towpath db ...`
+
+mod check;
+mod migrate;
+
+use crate::exit::Outcome;
+use crate::session::Session;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Bring the schema up to date; every other command does so as well
+    Migrate(migrate::Args),
+    /// Check that the database answers and is up to date
+    Check(check::Args),
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Migrate(args) => migrate::run(&args, session).await,
+        Command::Check(args) => check::run(&args, session).await,
+    }
+}

@@ -1,0 +1,124 @@
+//! `towpath runs show`
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use towpath_store::TaskInstanceRecord;
+
+use super::Shown;
+use crate::exit::Outcome;
+use crate::output::{self, Format, OutputArgs, Row};
+use crate::session::{Session, find_run};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The DAG
+    dag_id: String,
+    /// The run [default: the newest of the DAG]
+    run_id: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// A task instance as it is shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct Instance {
+    task_id: String,
+    map_index: i32,
+    state: String,
+    try_number: u32,
+    max_tries: u32,
+    start_date: Option<String>,
+    end_date: Option<String>,
+    duration_s: Option<f64>,
+    available_at: Option<String>,
+    pool: String,
+    queue: String,
+    hostname: Option<String>,
+    note: Option<String>,
+    #[serde(skip)]
+    duration: String,
+}
+
+impl Instance {
+    pub(crate) fn new(instance: TaskInstanceRecord, now: DateTime<Utc>) -> Self {
+        let span = output::span(instance.start_date, instance.end_date, now);
+        Self {
+            task_id: instance.key.task_id,
+            map_index: instance.key.map_index,
+            state: instance.state.to_string(),
+            try_number: instance.try_number,
+            max_tries: instance.max_tries,
+            start_date: instance.start_date.map(output::rfc3339),
+            end_date: instance.end_date.map(output::rfc3339),
+            duration_s: output::seconds(span),
+            available_at: instance.available_at.map(output::rfc3339),
+            pool: instance.pool,
+            queue: instance.queue,
+            hostname: instance.hostname,
+            note: instance.note,
+            duration: output::humanize(span),
+        }
+    }
+}
+
+impl Row for Instance {
+    const HEADINGS: &'static [&'static str] = &["task_id", "state", "try", "duration", "note"];
+
+    fn cells(&self) -> Vec<String> {
+        let task_id = match self.map_index {
+            ..0 => self.task_id.clone(),
+            index => format!("{}[{index}]", self.task_id),
+        };
+        let tried = if self.try_number == 0 { String::new() } else { self.try_number.to_string() };
+        vec![task_id, self.state.clone(), tried, self.duration.clone(), self.note.clone().unwrap_or_default()]
+    }
+}
+
+/// A run with its tasks, for programs.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    run: Shown,
+    task_instances: Vec<Instance>,
+}
+
+pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
+    let store = session.store().await?;
+    let run = find_run(&store, &args.dag_id, args.run_id.as_deref()).await?;
+    let now = session.now();
+    let instances: Vec<Instance> =
+        store.task_instances(run.key).await?.into_iter().map(|instance| Instance::new(instance, now)).collect();
+    let run = Shown::new(run, now);
+    match args.output.output {
+        Format::Table => {
+            output::text(&output::fields(&fields(&run)))?;
+            output::line("")?;
+            output::list(Format::Table, &instances)?;
+        }
+        format => output::data(format, &Whole { run, task_instances: instances })?,
+    }
+    Ok(Outcome::Success)
+}
+
+fn fields(run: &Shown) -> Vec<(&'static str, String)> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let interval = match (&run.data_interval_start, &run.data_interval_end) {
+        (Some(start), Some(end)) => format!("{start} .. {end}"),
+        _ => String::new(),
+    };
+    vec![
+        ("dag_id", run.dag_id.clone()),
+        ("run_id", run.run_id.clone()),
+        ("state", run.state.clone()),
+        ("type", format!("{}, by {}", run.run_type, run.triggered_by)),
+        ("logical_date", text(&run.logical_date)),
+        ("data_interval", interval),
+        ("run_after", run.run_after.clone()),
+        ("start_date", text(&run.start_date)),
+        ("end_date", text(&run.end_date)),
+        ("duration", run.times.duration.clone()),
+        ("version", run.version.to_string()),
+        ("conf", if run.conf.is_empty() { String::new() } else { serde_json::Value::from(run.conf.clone()).to_string() }),
+        ("note", text(&run.note)),
+    ]
+}

@@ -1,0 +1,11 @@
+//! The real binary, in a folder of its own, with a cleared environment.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod config;
+mod dags;
+mod daemon;
+mod environment;
+mod help;
+mod run;
+mod secrets;

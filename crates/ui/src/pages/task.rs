@@ -1,0 +1,208 @@
+//! One task instance: its tries, the log of one of them, what it was told and what it passed on.
+
+use askama::Template;
+use axum::extract::{self, Path, Query};
+use axum::http::HeaderMap;
+use axum::response::Html;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use towpath_store::{LogKey, TaskInstanceRecord, TaskKey, TryRecord};
+
+use super::{find_run, html, log};
+use crate::frame::{Crumb, Frame};
+use crate::view::json::pretty;
+use crate::view::log::{Log, Place};
+use crate::view::moment::{Moment, took};
+use crate::view::state::Badge;
+use crate::view::text::shown;
+use crate::view::why::why;
+use crate::{Error, Result, State, links};
+
+/// The script says so when it asks for news of a page, and follows the log by other means.
+const NEWS: &str = "x-towpath-news";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Params {
+    pub(super) map_index: Option<i32>,
+    #[serde(rename = "try")]
+    pub(super) try_number: Option<u32>,
+}
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct TaskPage {
+    frame: Frame,
+    now: DateTime<Utc>,
+    task_id: String,
+    map_index: Option<i32>,
+    dag_id: String,
+    dag_href: String,
+    run_id: String,
+    run_href: String,
+    state: Badge,
+    why: Option<String>,
+    facts: Vec<(&'static str, String)>,
+    tabs: Vec<Tab>,
+    attempt: Option<Attempt>,
+    arguments: Vec<(String, String)>,
+    xcoms: Vec<XCom>,
+}
+
+/// One try, to choose from.
+struct Tab {
+    number: u32,
+    state: Badge,
+    href: String,
+    is_on: bool,
+}
+
+/// The try that is shown.
+struct Attempt {
+    number: u32,
+    started: Option<Moment>,
+    ended: Option<Moment>,
+    took: Option<String>,
+    waited: Option<String>,
+    place: Option<String>,
+    note: String,
+    /// More may be written.
+    is_open: bool,
+    log: Option<Log>,
+    more_href: String,
+    whole_href: String,
+}
+
+struct XCom {
+    key: String,
+    value: String,
+    at: Moment,
+}
+
+pub(crate) async fn get(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Html<String>> {
+    let now = state.clock.now();
+    let run = find_run(&state, &dag_id, &run_id).await?;
+    let key = TaskKey { run_key: run.key, task_id, map_index: params.map_index.unwrap_or(-1) };
+    let instance = find(&state, &key).await?;
+    let dag = state.store.dag_of_version(instance.version_id).await?;
+    let tries = state.store.tries(&key).await?;
+    let shown_try = params.try_number.unwrap_or(instance.try_number);
+    let attempt = match tries.iter().find(|attempt| attempt.try_number == shown_try) {
+        Some(record) => {
+            let wants_log = !headers.contains_key(NEWS);
+            Some(attempt(&state, &instance, record, wants_log, now).await?)
+        }
+        None if params.try_number.is_some() => return Err(Error::no_such("try", &shown_try.to_string())),
+        None => None,
+    };
+    let xcoms = state.store.task_xcoms(&key).await?;
+    let crumbs = vec![
+        Crumb::link("DAGs", "/".to_owned()),
+        Crumb::link(&dag_id, links::dag(&dag_id)),
+        Crumb::link(&run_id, links::run(&dag_id, &run_id)),
+        Crumb::here(&key.task_id),
+    ];
+    let task = dag.task(&key.task_id);
+    html(&TaskPage {
+        frame: Frame::new(&state, now, crumbs, !instance.state.is_finished()).await,
+        now,
+        task_id: shown(&key.task_id),
+        map_index: params.map_index.filter(|index| *index >= 0),
+        dag_id: shown(&dag_id),
+        dag_href: links::dag(&dag_id),
+        run_id: shown(&run_id),
+        run_href: links::run(&dag_id, &run_id),
+        state: instance.state.into(),
+        why: why(&instance, run.state, now),
+        facts: facts(&instance, task),
+        tabs: tabs(&instance, &tries, shown_try),
+        attempt,
+        arguments: task
+            .map(|task| task.args.iter().map(|(name, value)| (shown(name), argument(value))).collect())
+            .unwrap_or_default(),
+        xcoms: xcoms
+            .iter()
+            .map(|xcom| XCom { key: shown(&xcom.key), value: pretty(&xcom.value), at: Moment::new(xcom.at, now) })
+            .collect(),
+    })
+}
+
+pub(super) async fn find(state: &State, key: &TaskKey) -> Result<TaskInstanceRecord> {
+    let instance = state.store.task_instance(key).await?;
+    instance.ok_or_else(|| Error::no_such("task instance", &key.task_id))
+}
+
+/// Whether a try of an instance can still write to its log.
+pub(super) fn is_open(instance: &TaskInstanceRecord, try_number: u32) -> bool {
+    instance.try_number == try_number && instance.state.is_live()
+}
+
+async fn attempt(
+    state: &State,
+    instance: &TaskInstanceRecord,
+    record: &TryRecord,
+    wants_log: bool,
+    now: DateTime<Utc>,
+) -> Result<Attempt> {
+    let key = LogKey { task: instance.key.clone(), try_number: record.try_number };
+    // Read before the log: what is written in between is then asked for once more.
+    let is_open = is_open(instance, record.try_number);
+    let log = if wants_log { Some(Log::read(&state.store, &key, Place::START).await?) } else { None };
+    let place = record.hostname.as_deref().map(|hostname| match record.pid {
+        Some(pid) => format!("{}, process {pid}", shown(hostname)),
+        None => shown(hostname),
+    });
+    Ok(Attempt {
+        number: record.try_number,
+        started: record.start_date.map(|at| Moment::new(at, now)),
+        ended: record.end_date.map(|at| Moment::new(at, now)),
+        took: took(record.start_date, record.end_date, now),
+        waited: record.start_date.and_then(|start| took(record.queued_at, Some(start), now)),
+        place,
+        note: record.note.as_deref().map(shown).unwrap_or_default(),
+        is_open,
+        log,
+        more_href: log::address(instance, record.try_number, "log"),
+        whole_href: log::address(instance, record.try_number, "log.txt"),
+    })
+}
+
+fn tabs(instance: &TaskInstanceRecord, tries: &[TryRecord], shown_try: u32) -> Vec<Tab> {
+    let href = links::task(&instance.dag_id, &instance.run_id, &instance.key);
+    let joint = if href.contains('?') { '&' } else { '?' };
+    tries
+        .iter()
+        .map(|attempt| Tab {
+            number: attempt.try_number,
+            state: attempt.state.into(),
+            href: format!("{href}{joint}try={}", attempt.try_number),
+            is_on: attempt.try_number == shown_try,
+        })
+        .collect()
+}
+
+fn facts(instance: &TaskInstanceRecord, task: Option<&towpath_model::dag::Task>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(task) = task {
+        facts.push(("Operator", shown(&task.operator)));
+        facts.push(("Trigger rule", task.trigger_rule.to_string()));
+        facts.push(("Owner", shown(&task.owner)));
+    }
+    facts.push(("Pool", shown(&instance.pool)));
+    facts.push(("Queue", shown(&instance.queue)));
+    facts.push(("Priority", instance.priority_weight.to_string()));
+    facts
+}
+
+/// Text as it is, everything else as JSON.
+fn argument(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => shown(text),
+        other => pretty(other),
+    }
+}

@@ -1,0 +1,341 @@
+//! The pages as browsers get them, on a real store of each dialect.
+
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+#[path = "../../api/tests/fixture/mod.rs"]
+mod fixture;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use fixture::{HOSTILE, World};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use towpath_api::guard::Hosts;
+use towpath_model::clock::Clock;
+use towpath_model::run::TriggeredBy;
+use towpath_store::{DagFilter, Key, NewRun, ReportOutcome, RunFilter, Store};
+use towpath_testkit::TestDb;
+
+/// The whole server over a store.
+struct Site {
+    store: Store,
+    router: Router,
+}
+
+struct Page {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Page {
+    /// Checks that the page shows each of `parts`.
+    #[track_caller]
+    fn shows(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.text.contains(part), "{part:?} is not in\n{}", self.text);
+        }
+    }
+}
+
+impl Site {
+    fn of(world: &World) -> Self {
+        Self::new(world.store.clone(), Arc::clone(&world.clock) as _)
+    }
+
+    fn new(store: Store, clock: towpath_model::clock::SharedClock) -> Self {
+        let api = towpath_api::State::new(towpath_api::Options {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            dags_folder: "/srv/dags".into(),
+            hosts: Hosts::Any,
+            stop: CancellationToken::new(),
+        });
+        let pages =
+            towpath_ui::router(towpath_ui::State { store: store.clone(), clock, dags_folder: "/srv/dags".into() });
+        Self { store, router: towpath_api::app(api, pages) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Page {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Page { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn get(&self, path: &str) -> Page {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Page {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin");
+        self.send(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    async fn runs(&self, dag_id: &str) -> u64 {
+        let filter = RunFilter { dag_id: Some(dag_id.to_owned()), limit: 1, ..RunFilter::default() };
+        self.store.runs(&filter).await.unwrap().total
+    }
+}
+
+/// The address of the hostile DAG.
+const HOSTILE_HREF: &str = "/dags/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%27%26%E2%80%AEgad";
+
+#[tokio::test]
+async fn pages_show_what_is_there() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        world.pass(10);
+        let site = Site::of(&world);
+        let home = site.get("/").await;
+        home.shows(&[
+            "3 DAGs",
+            "href=\"/dags/etl\"",
+            "One day of flights",
+            "1 file cannot be read",
+            "did you mean `tasks`",
+            "failed: first, 34s",
+            "All well, 1 worker",
+            "action=\"/dags/quiet/unpause\"",
+            "never ran",
+        ]);
+        site.get("/?q=QUI").await.shows(&["1 DAG<", "href=\"/dags/quiet\"", "value=\"QUI\""]);
+        site.get("/?q=nope").await.shows(&["No DAG has “nope” in its id"]);
+        site.get("/?show=paused").await.shows(&["1 DAG<"]);
+        site.get("/dags/etl").await.shows(&[
+            "every day at 06:00",
+            "<code>0 6 * * *</code>",
+            "data-team",
+            "upstream failed: load",
+            "failed: check, 1.0s, try 2",
+            "# and so on",
+            "href=\"/dags/etl/runs/first\"",
+        ]);
+        site.get("/dags/etl?task=LOAD").await.shows(&["upstream failed: load"]);
+        site.get("/dags/quiet").await.shows(&["No run yet", "none while paused", "only when triggered"]);
+        let run = "/dags/etl/runs/first";
+        site.get(run).await.shows(&[
+            "What failed",
+            "exit code 1",
+            "something upstream failed",
+            "by hand",
+            "2026-02-02 00:00 UTC",
+            "&#34;day&#34;: &#34;2026-02-02&#34;",
+            "href=\"/dags/etl/runs/first?state=upstream_failed\"",
+        ]);
+        let only = site.get(&format!("{run}?state=success")).await;
+        only.shows(&["tasks/extract"]);
+        assert!(!only.text.contains("tasks/load"), "{}", only.text);
+        let task = site.get(&format!("{run}/tasks/check")).await;
+        task.shows(&[
+            "Log of try 2",
+            "checking",
+            "try=1",
+            "exit code 1",
+            "alpha, process 4711",
+            "./check {{ params.day }}",
+        ]);
+        let first = site.get(&format!("{run}/tasks/check?try=1")).await;
+        first.shows(&["Log of try 1", "<span class=\"c1\">"]);
+        site.get(&format!("{run}/tasks/extract")).await.shows(&["336 rows", "return_value", "&#34;rows&#34;: 336"]);
+        site.get(&format!("{run}/tasks/load")).await.shows(&["It has not been tried yet", "It passed nothing on"]);
+        site.get("/dags/etl/trigger").await.shows(&["&#34;deep&#34;: false", "required", "The day to load"]);
+    }
+}
+
+#[tokio::test]
+async fn nothing_hostile_gets_through() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        let now = world.clock.now();
+        let new = NewRun {
+            note: Some(HOSTILE.to_owned()),
+            run_id: Some(HOSTILE.to_owned()),
+            ..NewRun::manual(HOSTILE, now, TriggeredBy::Cli)
+        };
+        world.store.create_run(new, now).await.unwrap();
+        let task = world.claim().await.pop().unwrap();
+        let xcoms = vec![(HOSTILE.to_owned(), HOSTILE.into())];
+        let long = "<b>".repeat(4_000_000);
+        world.end(&task, ReportOutcome::Failed { retry: false }, Some(HOSTILE), xcoms, &[HOSTILE, &long]).await;
+        let broken = (HOSTILE.to_owned(), Some(HOSTILE.to_owned()));
+        world.store.replace_import_errors(&[broken], now).await.unwrap();
+
+        let id = HOSTILE_HREF.strip_prefix("/dags/").unwrap();
+        let run = format!("{HOSTILE_HREF}/runs/{id}");
+        let pages = [
+            "/".to_owned(),
+            format!("/?q={id}"),
+            HOSTILE_HREF.to_owned(),
+            format!("{HOSTILE_HREF}?task={id}"),
+            format!("{HOSTILE_HREF}/trigger"),
+            run.clone(),
+            format!("{run}/tasks/{id}"),
+            format!("{run}/tasks/{id}/log?try=1&from=0&line=1"),
+            "/dags/etl/runs/first/tasks/check".to_owned(),
+            format!("/{id}"),
+            format!("/dags/nope{id}"),
+        ];
+        for path in pages {
+            let page = site.get(&path).await;
+            let expected = if path.starts_with(&format!("/{id}")) || path.contains("nope") { 404 } else { 200 };
+            assert_eq!(page.status.as_u16(), expected, "{path}");
+            assert!(page.text.len() < 200_000, "{path}: {} bytes", page.text.len());
+            for bad in ["<img src=x", "<script>", "\u{202e}", "\u{1b}", " style=", " onclick=", "<b><b>"] {
+                assert!(!page.text.contains(bad), "{path} has {bad:?}:\n{}", page.text);
+            }
+            let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
+            assert!(!policy.contains("unsafe"), "{policy}");
+            assert_eq!(page.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert_eq!(page.headers[header::X_FRAME_OPTIONS], "DENY");
+        }
+        // All of it is there for those who want it: as text, under a harmless name.
+        let whole = site.get(&format!("{run}/tasks/{id}/log.txt?try=1")).await;
+        assert_eq!(whole.headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        let name = whole.headers[header::CONTENT_DISPOSITION].to_str().unwrap();
+        assert!(name.starts_with("attachment; filename=\"-img-src-x-onerror-alert-1--"), "{name}");
+        assert!(whole.text.len() > long.len());
+    }
+}
+
+#[tokio::test]
+async fn pauses_and_unpauses() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        for (path, form, to, paused) in
+            [("pause", "", "/dags/etl", true), ("unpause", "list=1", "/", false), ("pause", "list=1", "/", true)]
+        {
+            let page = site.post(&format!("/dags/etl/{path}"), form).await;
+            assert_eq!((page.status.as_u16(), page.headers[header::LOCATION].to_str().unwrap()), (303, to));
+            assert_eq!(site.store.dag("etl").await.unwrap().unwrap().is_paused, paused);
+        }
+        assert_eq!(site.post("/dags/nope/pause", "").await.status.as_u16(), 404);
+        assert_eq!(site.get("/dags/etl/pause").await.status.as_u16(), 405);
+        // A form on another site.
+        let request =
+            Request::post("/dags/etl/unpause").header("sec-fetch-site", "cross-site").body(Body::empty()).unwrap();
+        assert_eq!(site.send(request).await.status.as_u16(), 403);
+        assert!(site.store.dag("etl").await.unwrap().unwrap().is_paused);
+    }
+}
+
+#[tokio::test]
+async fn triggers() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        let page = site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1%7D&note=mine&logical_date=2026-02-03").await;
+        assert_eq!(page.status.as_u16(), 303, "{}", page.text);
+        let to = page.headers[header::LOCATION].to_str().unwrap();
+        assert!(to.starts_with("/dags/etl/runs/manual__2026-02-03T04%3A06%3A40"), "{to}");
+        site.get(to).await.shows(&["mine", "2026-02-03 00:00 UTC", "waits for a worker of queue default"]);
+
+        let page = site.post("/dags/etl/trigger", "conf=%7Bbad&note=kept&logical_date=soon").await;
+        assert_eq!(page.status.as_u16(), 422);
+        page.shows(&[
+            "this is not JSON",
+            "{bad</textarea>",
+            "write a time in UTC",
+            "value=\"soon\"",
+            "value=\"kept\"",
+            "aria-invalid",
+        ]);
+        let page = site.post("/dags/etl/trigger", "conf=").await;
+        page.shows(&["give a value for day"]);
+        let page = site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1%7D&logical_date=2026-02-03").await;
+        assert_eq!(page.status.as_u16(), 422);
+        page.shows(&["already has a run"]);
+        assert_eq!(site.runs("etl").await, 2);
+
+        // A paused DAG: its run waits, unless it is unpaused with it.
+        let page = site.post("/dags/quiet/trigger", "").await;
+        site.get(page.headers[header::LOCATION].to_str().unwrap()).await.shows(&["waits until the DAG is unpaused"]);
+        world.pass(1);
+        site.post("/dags/quiet/trigger", "unpause=1").await;
+        assert!(!site.store.dag("quiet").await.unwrap().unwrap().is_paused);
+    }
+}
+
+#[tokio::test]
+async fn follows_a_log() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1%7D&logical_date=2026-02-03").await;
+        let path = "/dags/etl/runs/manual__2026-02-03T04%3A06%3A40%2B00%3A00/tasks/extract";
+        site.get(path).await.shows(&["data-from=\"0\" data-line=\"1\" data-open", "Nothing written yet"]);
+        let task = world.claim().await.pop().unwrap();
+        let now = world.clock.now();
+        world.store.append_logs(&[world.chunk(&task, 0, &["one", "two"])], now).await.unwrap();
+        site.get(path).await.shows(&["data-from=\"1\" data-line=\"3\" data-open", "id=\"follow\"", ">two</code>"]);
+        // News of the page leave the log to the other way.
+        let request = Request::get(path).header("x-towpath-news", "1").body(Body::empty()).unwrap();
+        assert!(!site.send(request).await.text.contains(">two</code>"));
+
+        world.store.append_logs(&[world.chunk(&task, 1, &["three"])], now).await.unwrap();
+        let part = site.get(&format!("{path}/log?map_index=-1&try=1&from=1&line=3")).await;
+        part.shows(&["<li id=\"L3\"", ">three</code>"]);
+        let place = |page: &Page| {
+            ["x-log-next", "x-log-line", "x-log-open"].map(|name| page.headers[name].to_str().unwrap().to_owned())
+        };
+        assert_eq!(place(&part), ["2", "4", "true"]);
+        world.end(&task, ReportOutcome::Success, None, vec![], &[]).await;
+        let part = site.get(&format!("{path}/log?map_index=-1&try=1&from=2&line=4")).await;
+        assert_eq!((part.text.trim(), place(&part)), ("", ["2", "4", "false"].map(str::to_owned)));
+    }
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_ever_and_change_with_their_content() {
+    let world = World::new(towpath_testkit::sqlite()).await;
+    let site = Site::of(&world);
+    let home = site.get("/").await.text;
+    for (name, kind) in
+        [("towpath.css", "text/css"), ("towpath.js", "text/javascript"), ("towpath.svg", "image/svg+xml")]
+    {
+        let end = home.find(name).unwrap() + name.len();
+        let start = home[..end].rfind("/assets/").unwrap();
+        let asset = site.get(&home[start..end]).await;
+        assert!(asset.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{name}");
+        assert!(asset.headers[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"), "{name}");
+        let old = site.get(&format!("/assets/0000/{name}")).await;
+        assert_eq!((old.status.as_u16(), old.headers[header::CACHE_CONTROL].to_str().unwrap()), (200, "no-cache"));
+    }
+    assert_eq!(site.get("/assets/0000/nope.css").await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn the_first_page_and_the_last() {
+    for db in towpath_testkit::databases().await {
+        let TestDb { url, .. } = &db;
+        let options = towpath_store::Options { url: url.clone(), key: Key::random(), max_connections: 2 };
+        let store = Store::connect(options).await.unwrap();
+        store.migrate().await.unwrap();
+        let clock = Arc::new(towpath_model::clock::ManualClock::new(fixture::begin()));
+        let site = Site::new(store, clock);
+        assert_eq!(site.store.dags(&DagFilter { limit: 1, ..DagFilter::default() }).await.unwrap().total, 0);
+        site.get("/").await.shows(&[
+            "No DAGs yet",
+            "/srv/dags",
+            "operator: bash",
+            "No scheduler and no worker is alive: nothing runs",
+        ]);
+        let page = site.get("/nope").await;
+        assert_eq!(page.status.as_u16(), 404);
+        page.shows(&["There is no page `/nope`", "See all DAGs"]);
+        // The API keeps its own form.
+        assert_eq!(site.get("/api/v2/nope").await.text, r#"{"detail":"Not Found"}"#);
+        site.store.close().await;
+        let page = site.get("/").await;
+        assert!(page.status.is_server_error());
+        page.shows(&["<h1>", "See all DAGs"]);
+        assert!(!page.text.contains("pool"), "{}", page.text);
+    }
+}

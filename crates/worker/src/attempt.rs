@@ -1,0 +1,314 @@
+//! One attempt, from claim to report.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use towpath_model::dag::{Dag, Task};
+use towpath_model::params;
+use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
+use towpath_operators::log::{Secrets, TaskLog};
+use towpath_operators::template;
+use towpath_store::{ClaimedTask, LogKey, Report, ReportOutcome, RunRecord};
+
+use crate::Options;
+use crate::log_buffer::LogBuffer;
+use crate::services::StoreServices;
+
+/// What stops an attempt, and why it was used.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    pub(crate) token: CancellationToken,
+    reason: Arc<std::sync::OnceLock<StopReason>>,
+}
+
+impl Stop {
+    pub(crate) fn new() -> Self {
+        Self { token: CancellationToken::new(), reason: Arc::default() }
+    }
+
+    /// Tells the attempt to end; the first reason stays.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        // A second reason changes nothing.
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+}
+
+/// Everything that running an attempt takes.
+pub(crate) struct Job {
+    pub(crate) options: Arc<Options>,
+    pub(crate) claimed: ClaimedTask,
+    pub(crate) stop: Stop,
+    pub(crate) logs: Arc<LogBuffer>,
+}
+
+impl Job {
+    /// Runs the attempt to its end. Never panics, whatever the operator does.
+    pub(crate) async fn run(self) -> Report {
+        let clock = Arc::clone(&self.options.clock);
+        let secrets = Arc::new(Secrets::default());
+        let key = LogKey { task: self.claimed.key.clone(), try_number: self.claimed.try_number };
+        let log =
+            TaskLog::new(self.logs.sink(key), Arc::clone(&clock), Arc::clone(&secrets), self.options.log_limits);
+        let mut xcoms = Vec::new();
+        let run = self.execute(&log, secrets, &mut xcoms);
+        let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => Outcome::Failed { error: format!("the operator panicked: {}", text_of(&*panic)), retry: true },
+        };
+        let (outcome, note) = self.judge(outcome, &log);
+        log.finish();
+        Report {
+            key: self.claimed.key.clone(),
+            attempt: self.claimed.attempt,
+            outcome,
+            note,
+            xcoms,
+            ended_at: clock.now(),
+        }
+    }
+
+    async fn execute(&self, log: &TaskLog, secrets: Arc<Secrets>, xcoms: &mut Vec<(String, Value)>) -> Outcome {
+        let dag = match self.options.store.dag_of_version(self.claimed.run.version_id).await {
+            Ok(dag) => dag,
+            Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
+        };
+        let Some(task) = dag.task(&self.claimed.key.task_id) else {
+            let error = format!("task `{}` is not in version {} of the DAG", self.claimed.key.task_id, self.claimed.run.version_number);
+            return Outcome::Failed { error, retry: false };
+        };
+        let dag_folder = match self.dag_folder().await {
+            Ok(folder) => folder,
+            Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
+        };
+        let services = Arc::new(StoreServices {
+            store: self.options.store.clone(),
+            clock: Arc::clone(&self.options.clock),
+            run: Arc::clone(&self.claimed.run),
+            secrets,
+        });
+        let context = match self.context(&dag, task).await {
+            Ok(context) => context,
+            Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
+        };
+        let mut attempt = Attempt::new(
+            context,
+            task.clone(),
+            task.args.clone(),
+            services,
+            log.clone(),
+            Arc::clone(&self.options.supervisor),
+            self.stop.token.clone(),
+            dag_folder,
+            self.options.project_folder.clone(),
+            self.options.scratch_folder.join(format!("{:016x}", self.claimed.attempt)),
+        );
+        let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
+        for (key, value) in attempt.take_xcoms() {
+            xcoms.push((key, value));
+        }
+        let limit = self.options.xcom_max_bytes;
+        match push_return_value(outcome, task, xcoms, limit) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                xcoms.clear();
+                Outcome::Failed { error, retry: false }
+            }
+        }
+    }
+
+    /// How the attempt counts, and the text that explains it.
+    fn judge(&self, outcome: Outcome, log: &TaskLog) -> (ReportOutcome, Option<String>) {
+        let stopped = self.stop.reason();
+        match (outcome, stopped) {
+            (Outcome::Success { .. }, _) => (ReportOutcome::Success, None),
+            (Outcome::Skipped { reason }, _) => {
+                log.info(&format!("Skipped: {reason}"));
+                (ReportOutcome::Skipped, Some(reason))
+            }
+            (Outcome::Reschedule { at }, _) => (ReportOutcome::Rescheduled { at }, None),
+            (Outcome::Failed { .. }, Some(reason)) => {
+                let why = match reason {
+                    StopReason::Timeout => "execution_timeout has passed".to_owned(),
+                    StopReason::Cancelled => "it was cancelled".to_owned(),
+                    StopReason::Shutdown => "its worker shut down".to_owned(),
+                    StopReason::Lost => "its worker has lost its lease".to_owned(),
+                };
+                log.error(&format!("Task failed: {why}"));
+                (ReportOutcome::Failed { retry: true }, Some(why))
+            }
+            (Outcome::Failed { error, retry }, None) => {
+                log.error(&format!("Task failed: {error}"));
+                (ReportOutcome::Failed { retry }, Some(error))
+            }
+        }
+    }
+
+    /// The folder of the file that the DAG version came from.
+    async fn dag_folder(&self) -> Result<PathBuf, towpath_store::Error> {
+        let file = self.options.store.file_of_version(self.claimed.run.version_id).await?;
+        let path = self.options.dags_folder.join(&*file);
+        Ok(path.parent().map_or_else(|| self.options.dags_folder.clone(), std::path::Path::to_path_buf))
+    }
+
+    async fn context(&self, dag: &Dag, task: &Task) -> Result<Context, towpath_store::Error> {
+        let run = &self.claimed.run;
+        let previous = if asks_for_previous(task) { self.options.store.previous_success(&run.dag_id, run).await? } else { None };
+        Ok(Context {
+            map_index: self.claimed.key.map_index,
+            try_number: self.claimed.try_number,
+            max_tries: self.claimed.max_tries,
+            start_date: self.options.clock.now(),
+            hostname: self.options.job.hostname.clone(),
+            prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
+            prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
+            ..context(dag, task, run)
+        })
+    }
+}
+
+/// The context of a task's first try, without what only a worker knows.
+pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
+    let mut resolved = params::resolve(&dag.spec().params, &run.conf);
+    resolved.extend(params::resolve(&task.params, &run.conf));
+    Context {
+        dag_id: run.dag_id.clone(),
+        dag_description: dag.spec().description.clone(),
+        dag_tags: dag.spec().tags.clone(),
+        run_id: run.run_id.clone(),
+        run_type: run.run_type,
+        run_after: run.run_after,
+        run_start_date: run.start_date,
+        logical_date: run.logical_date,
+        data_interval: run.data_interval,
+        conf: run.conf.clone(),
+        params: resolved,
+        task_id: task.task_id.clone(),
+        map_index: -1,
+        try_number: 1,
+        max_tries: task.retry.retries,
+        start_date: run.start_date.unwrap_or(run.queued_at),
+        owner: task.owner.clone(),
+        operator: task.operator.clone(),
+        queue: run.queue.clone().unwrap_or_else(|| task.queue.clone()),
+        pool: task.pool.clone(),
+        priority_weight: task.priority_weight,
+        hostname: String::new(),
+        prev_data_interval_success: None,
+        prev_start_date_success: None,
+        native_templates: dag.spec().render_template_as_native_obj,
+    }
+}
+
+/// Renders the arguments and lets the operator work, no longer than `execution_timeout`.
+pub(crate) async fn run_operator(options: &Options, attempt: &mut Attempt, stop: &Stop) -> Outcome {
+    let Some(operator) = options.registry.get(&attempt.task.operator) else {
+        let error = format!("this worker has no operator `{}`", attempt.task.operator);
+        return Outcome::Failed { error, retry: true };
+    };
+    match template::render_attempt(attempt).await {
+        Ok(args) => attempt.args = args,
+        Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
+    }
+    let work = operator.execute(attempt);
+    let Some(timeout) = attempt.task.execution_timeout else { return work.await };
+    tokio::pin!(work);
+    tokio::select! {
+        outcome = &mut work => outcome,
+        () = tokio::time::sleep(timeout) => {
+            attempt.log.error(&format!("execution_timeout of {} has passed", towpath_model::duration::humanize(timeout)));
+            stop.stop(StopReason::Timeout);
+            match work.await {
+                // It ended well in the very moment.
+                outcome @ Outcome::Success { .. } => outcome,
+                _ => Outcome::Failed { error: "execution_timeout has passed".into(), retry: true },
+            }
+        }
+    }
+}
+
+/// Turns the returned value into an XCom, and checks what has been pushed against the limit.
+fn push_return_value(
+    outcome: Outcome,
+    task: &Task,
+    xcoms: &mut Vec<(String, Value)>,
+    limit: usize,
+) -> Result<Outcome, String> {
+    let mut outcome = outcome;
+    if let Outcome::Success { value } = &mut outcome
+        && let Some(value) = value.take()
+        && task.do_xcom_push
+        && !value.is_null()
+    {
+        xcoms.push((towpath_operators::attempt::RETURN_VALUE.to_owned(), value));
+    }
+    for (key, value) in xcoms.iter() {
+        let bytes = json_bytes(value);
+        if bytes > limit {
+            return Err(format!(
+                "XCom `{key}` has {bytes} bytes of JSON; at most {limit} are allowed (`xcom_max_bytes`): \
+                 write the data to a file or table and push its place"
+            ));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The length of a value's JSON, without making it.
+fn json_bytes(value: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect("a JSON value is JSON, and counting cannot fail");
+    count.0
+}
+
+/// Whether the task may look at the run before it: the question costs a query.
+fn asks_for_previous(task: &Task) -> bool {
+    task.operator == "python" || Value::Object(task.args.clone()).to_string().contains("prev_")
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_over_the_limit_is_named() {
+        let task = Task::new("t", "bash");
+        let ok = Outcome::Success { value: Some(Value::from("x".repeat(8))) };
+        let mut xcoms = Vec::new();
+        assert!(push_return_value(ok.clone(), &task, &mut xcoms, 10).is_ok());
+        assert_eq!(xcoms[0].0, "return_value");
+        let error = push_return_value(ok, &task, &mut Vec::new(), 9).unwrap_err();
+        assert!(error.contains("`return_value` has 10 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stays() {
+        let stop = Stop::new();
+        assert_eq!(stop.reason(), None);
+        stop.stop(StopReason::Timeout);
+        stop.stop(StopReason::Shutdown);
+        assert_eq!(stop.reason(), Some(StopReason::Timeout));
+    }
+}
