@@ -6,6 +6,7 @@
 //! What is not promised: a process that leaves its group on purpose (`setsid`) is out of reach.
 
 mod environment;
+mod folder;
 mod run;
 
 use std::collections::HashSet;
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use crate::watchdog;
 
 pub use environment::{base as base_environment, context as context_environment};
+pub use folder::WorkFolder;
 pub use run::{Command, Exit};
 
 /// How often a watchdog that has died is started again.

@@ -1,5 +1,6 @@
 //! The scheduler as a whole, on both databases, under a clock that the tests move. Workers are
 //! played by the tests.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by a panic")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use towpath_model::timetable::{self, Kind};
 use towpath_scheduler::preview::{self, Window};
 use towpath_scheduler::{Options, ProcessIdentity, Scheduler};
 use towpath_store::{
-    Claim, ClaimedTask, DagUpsert, JobState, JobType, Key, NewJob, Report, ReportOutcome, RunFilter, RunRecord, Store, Topic,
+    Claim, ClaimedTask, DagUpsert, JobState, JobType, Key, NewJob, Report, ReportOutcome, RunFilter, RunRecord, Store,
+    Topic,
 };
 use towpath_testkit::TestDb;
 
@@ -230,10 +232,12 @@ async fn two_schedulers_create_each_run_once() {
             world.add(minutely).await;
         }
         // Each with connections of its own, as if in processes of their own.
-        let schedulers = [world.schedule_on(connect(&world.db.url).await), world.schedule_on(connect(&world.db.url).await)];
+        let schedulers =
+            [world.schedule_on(connect(&world.db.url).await), world.schedule_on(connect(&world.db.url).await)];
         for number in 0..10 {
             world.until_next_run(&format!("d{number}"), "03-05 00:01").await;
-            let expected: Vec<String> = (30..60).map(|m| format!("03-04 23:{m}")).chain(["03-05 00:00".into()]).collect();
+            let expected: Vec<String> =
+                (30..60).map(|m| format!("03-04 23:{m}")).chain(["03-05 00:00".into()]).collect();
             assert_eq!(world.logical_dates(&format!("d{number}")).await, expected);
         }
         let jobs = world.store.jobs().await.unwrap();
@@ -339,10 +343,11 @@ async fn once_and_continuous_dags() {
         world.add(spec("once", "@once", Kind::Trigger)).await;
         world.add(spec("again", "@continuous", Kind::Trigger)).await;
         let scheduler = world.schedule();
-        world.until("the first runs", async || {
-            world.runs("once").await.len() == 1 && world.runs("again").await.len() == 1
-        })
-        .await;
+        world
+            .until("the first runs", async || {
+                world.runs("once").await.len() == 1 && world.runs("again").await.len() == 1
+            })
+            .await;
         let claim = world.worker(identity_of_worker()).await;
         for round in 1..=3_i64 {
             world.go_to(at("2026-03-05T12:00") + TimeDelta::minutes(10 * round));
@@ -412,10 +417,11 @@ async fn the_death_of_a_worker_on_this_machine_is_seen_at_once() {
         let alive = world.worker(own).await;
         // The clock stands still, so no lease ends.
         let key = claimed[0].key.clone();
-        world.until("a retry", async || {
-            world.store.task_instance(&key).await.unwrap().unwrap().state == TaskState::UpForRetry
-        })
-        .await;
+        world
+            .until("a retry", async || {
+                world.store.task_instance(&key).await.unwrap().unwrap().state == TaskState::UpForRetry
+            })
+            .await;
         let task = world.store.task_instance(&key).await.unwrap().unwrap();
         let tries = world.store.tries(&key).await.unwrap();
         let note = task.note.or_else(|| tries[0].note.clone()).unwrap();

@@ -48,13 +48,13 @@ use crate::{lifecycle, logging, output};
     disable_help_subcommand = true,
     after_help = "\
 Start here:
-  towpath up                        scheduler, worker and web UI in one process, on the files in dags/
+  towpath up                        scheduler, worker and web UI in one process, for dags/
   towpath run dags/etl.yaml         run one file to its end, here and now
   towpath dags validate             check all files
   towpath dags trigger etl --wait   start a run on a server that is up
 
-Settings come from towpath.toml, the environment (TOWPATH_DATA_DIR, TOWPATH_DATABASE_URL, ...) and flags, the later
-ones winning; `towpath config show` lists them all. Exit codes: 0 it went well, 1 it failed, 2 the input is wrong,
+Settings come from towpath.toml, the environment (TOWPATH_DATA_DIR, TOWPATH_DATABASE_URL, ...) and flags, the later \
+ones winning; `towpath config show` lists them all. Exit codes: 0 it went well, 1 it failed, 2 the input is wrong, \
 130 interrupted."
 )]
 struct Cli {
@@ -68,22 +68,22 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Configuration file [default: towpath.toml in the current folder, if it is there]
+    /// Configuration file [default: towpath.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE", env = "TOWPATH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Folder of the embedded database, the key file and scratch space [default: .towpath]
+    /// Folder of the embedded database and the key file [default: .towpath]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Folder of the DAG files [default: dags]
     #[arg(long, global = true, value_name = "DIR")]
     dags: Option<String>,
-    /// Database, postgres://... or sqlite://... [default: a SQLite file in the data folder]
+    /// Database, postgres:// or sqlite:// [default: a SQLite file in the data folder]
     #[arg(long, global = true, value_name = "URL")]
     database: Option<String>,
-    /// What Towpath itself logs to stderr: off, error, warn, info, debug, trace, or `target=level,...`
+    /// What goes to stderr: off, error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How it logs: text or json
+    /// In which form: text or json
     #[arg(long, global = true, value_name = "FORM")]
     log_format: Option<String>,
 }
@@ -151,8 +151,7 @@ pub(crate) fn main() -> anyhow::Result<Outcome> {
     }
     let cwd = std::env::current_dir().context("the current folder cannot be found")?;
     let file = cli.global.config.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let config = Config::load(&cwd, file, cli.flags())
-        .map_err(|error| crate::exit::usage(format!("{error:#}")))?;
+    let config = Config::load(&cwd, file, cli.flags()).map_err(|error| crate::exit::usage(format!("{error:#}")))?;
     let is_daemon = matches!(cli.command, Command::Up(_) | Command::Scheduler(_) | Command::Worker(_));
     // Who asks one question wants the answer and what is wrong, not how it went along.
     let quiet = !is_daemon && config.log_level.source == Source::Default;

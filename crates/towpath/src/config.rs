@@ -186,11 +186,12 @@ impl Config {
 /// `1h30m`, a form that the same key reads back.
 fn shown_duration(duration: Duration) -> Value {
     let (s, ms) = (duration.as_secs(), duration.subsec_millis());
-    let mut text: String = [("d", s / 86_400), ("h", s / 3_600 % 24), ("m", s / 60 % 60), ("s", s % 60), ("ms", ms.into())]
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(unit, count)| format!("{count}{unit}"))
-        .collect();
+    let mut text: String =
+        [("d", s / 86_400), ("h", s / 3_600 % 24), ("m", s / 60 % 60), ("s", s % 60), ("ms", ms.into())]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(unit, count)| format!("{count}{unit}"))
+            .collect();
     if text.is_empty() {
         text.push_str("0s");
     }
@@ -219,9 +220,16 @@ impl Resolver {
             hosts: self.get("hosts", Vec::new, list)?,
             worker_slots: self.get("worker_slots", || (8 * cores).max(16), |text| whole(text, 1, 100_000))?,
             worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
-            worker_lease: self.get("worker_lease", || seconds(30), |text| between(text, seconds(1), seconds(86_400)))?,
-            scheduler_heartbeat: self
-                .get("scheduler_heartbeat", || seconds(5), |text| between(text, seconds(1), seconds(3_600)))?,
+            worker_lease: self.get(
+                "worker_lease",
+                || seconds(30),
+                |text| between(text, seconds(1), seconds(86_400)),
+            )?,
+            scheduler_heartbeat: self.get(
+                "scheduler_heartbeat",
+                || seconds(5),
+                |text| between(text, seconds(1), seconds(3_600)),
+            )?,
             stop_grace: self.get("stop_grace", || seconds(30), duration)?,
             dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, switch)?,
             xcom_limit: self.get("xcom_limit", || 1024 * 1024, values::bytes)?,
@@ -275,7 +283,8 @@ fn database_url(text: &str) -> Result<Secret, String> {
     if known.iter().any(|scheme| text.starts_with(scheme)) {
         return Ok(Secret::new(text));
     }
-    Err("is not a database address; write `postgres://user:password@host/database` or `sqlite:///path/to/file.db`".to_owned())
+    Err("is not a database address; write `postgres://user:password@host/database` or `sqlite:///path/to/file.db`"
+        .to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -94,7 +94,8 @@ async fn gate(State(router): State<Arc<OnceLock<Router>>>, request: Request) -> 
 fn not_ready(path: &str) -> Response {
     let reason = "the database does not answer yet";
     if path == "/health" {
-        let body = serde_json::json!({"status": "unhealthy", "reasons": [reason], "version": env!("CARGO_PKG_VERSION")});
+        let body =
+            serde_json::json!({"status": "unhealthy", "reasons": [reason], "version": env!("CARGO_PKG_VERSION")});
         return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response();
     }
     let retry = [(header::RETRY_AFTER, "2")];

@@ -44,7 +44,11 @@ impl Stop {
         let followed = stop.clone();
         tokio::spawn(async move {
             let name = next().await;
-            tracing::info!(signal = name, grace_s = grace.as_secs(), "stopping; running tasks may finish, a second signal ends them");
+            tracing::info!(
+                signal = name,
+                grace_s = grace.as_secs(),
+                "stopping; running tasks may finish, a second signal ends them"
+            );
             followed.soft.cancel();
             match tokio::time::timeout(grace, next()).await {
                 Ok(name) => tracing::info!(signal = name, "ending running tasks"),

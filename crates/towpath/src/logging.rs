@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -51,9 +51,12 @@ pub(crate) fn targets(level: &str) -> anyhow::Result<Targets> {
     } else {
         level
     };
-    directives.parse().with_context(|| {
-        format!("`{directives}` is not a log level; write one of {} or `target=level,...`", LEVELS.join(", "))
-    })
+    let expected =
+        || format!("`{directives}` is not a log level; write one of {} or `target=level,...`", LEVELS.join(", "));
+    // A name alone would be read as a target, and a misspelt level as one that nothing has.
+    let is_known = |part: &str| LEVELS.contains(&part.trim()) || part.contains('=');
+    ensure!(directives.split(',').all(is_known), expected());
+    directives.parse().with_context(expected)
 }
 
 #[cfg(test)]

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn tables_are_columns_without_lines() {
-        let rows = [vec!["etl_pipeline".to_owned(), String::new()], vec!["a".to_owned(), "every day, at six".to_owned()]];
+        let rows =
+            [vec!["etl_pipeline".to_owned(), String::new()], vec!["a".to_owned(), "every day, at six".to_owned()]];
         insta::assert_snapshot!(table(&["dag_id", "schedule"], rows));
     }
 

@@ -160,7 +160,7 @@ impl Job {
 
     async fn context(&self, dag: &Dag, task: &Task) -> Result<Context, towpath_store::Error> {
         let run = &self.claimed.run;
-        let previous = if asks_for_previous(task) { self.options.store.previous_success(&run.dag_id, run).await? } else { None };
+        let previous = if asks_for_previous(task) { self.options.store.previous_success(run).await? } else { None };
         Ok(Context {
             map_index: self.claimed.key.map_index,
             try_number: self.claimed.try_number,
@@ -213,7 +213,13 @@ pub(crate) async fn run_operator(options: &Options, attempt: &mut Attempt, stop:
         let error = format!("this worker has no operator `{}`", attempt.task.operator);
         return Outcome::Failed { error, retry: true };
     };
-    match template::render_attempt(attempt).await {
+    let Some(spec) = towpath_model::operator::find(&attempt.task.operator) else {
+        let error = format!("there is no operator `{}`", attempt.task.operator);
+        return Outcome::Failed { error, retry: false };
+    };
+    let args = std::mem::take(&mut attempt.args);
+    let limits = template::Limits::default();
+    match template::render_args(&attempt.context, &attempt.services, &attempt.log, limits, spec, args).await {
         Ok(args) => attempt.args = args,
         Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
     }

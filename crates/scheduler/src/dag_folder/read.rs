@@ -72,7 +72,7 @@ impl Compile for DagFiles {
         let shown = |diagnostics: Vec<&Diagnostic>| diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>();
         Compiled {
             dags: file.dags.into_iter().map(Arc::new).collect(),
-            source: String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into(),
+            source: file.source.into(),
             error: (!errors.is_empty()).then(|| shown(errors).join("\n\n")),
             warnings: shown(warnings),
         }

@@ -128,7 +128,8 @@ impl Walk<'_> {
             Ok(metadata) if metadata.is_dir() => self.folder(path, FolderId::of(&metadata)),
             Ok(_) if !is_file => {}
             Ok(metadata) if !metadata.is_file() => {
-                self.listing.problem(path, format!("`{path}` is neither a file nor a folder: DAGs are read from files"));
+                self.listing
+                    .problem(path, format!("`{path}` is neither a file nor a folder: DAGs are read from files"));
             }
             Ok(metadata) if is_defaults(name) => {
                 self.listing.defaults.insert(path.to_owned(), Stamp::of(&metadata));
@@ -152,7 +153,8 @@ impl Walk<'_> {
 
     fn folder(&mut self, path: &str, id: FolderId) {
         if self.above.contains(&id) {
-            self.listing.problem(path, format!("`{path}` is a symbolic link to a folder that it is in: it is not followed"));
+            self.listing
+                .problem(path, format!("`{path}` is a symbolic link to a folder that it is in: it is not followed"));
             return;
         }
         if self.above.len() >= MAX_DEPTH {
@@ -245,8 +247,7 @@ mod tests {
 
     #[test]
     fn dag_files_are_found_at_any_depth() {
-        let root =
-            tree(&["a.yml", "b/c.yaml", "b/defaults.yml", "b/d/e.yml", "readme.md", ".git/x.yml", "b/.#c.yaml"]);
+        let root = tree(&["a.yml", "b/c.yaml", "b/defaults.yml", "b/d/e.yml", "readme.md", ".git/x.yml", "b/.#c.yaml"]);
         let (listing, folders) = listed(root.path(), "");
         assert_eq!(names(&listing.files), ["a.yml", "b/c.yaml", "b/d/e.yml"]);
         assert_eq!(names(&listing.defaults), ["b/defaults.yml"]);

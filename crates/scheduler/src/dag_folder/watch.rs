@@ -135,7 +135,8 @@ impl Watch {
             Err(error) => {
                 self.watched.remove(folder);
                 if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-                    self.deaf = Some("the limit fs.inotify.max_user_watches is reached: raise it with sysctl".to_owned());
+                    self.deaf =
+                        Some("the limit fs.inotify.max_user_watches is reached: raise it with sysctl".to_owned());
                 }
                 // Else it is gone or may not be read, and the walk says so.
             }

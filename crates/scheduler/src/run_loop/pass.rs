@@ -270,5 +270,7 @@ async fn create_all(store: &Store, dag_id: &str, chain: &[Create], now: DateTime
 /// recorded, right as it is, was computed for another version of the DAG or before a pause.
 async fn is_for_another_version(store: &Store, dag_id: &str, version_id: i64, due: DueRun) -> Result<bool> {
     let dag = store.dag(dag_id).await?;
-    Ok(dag.is_some_and(|dag| dag.version_id == version_id && dag.next_run == Some(due) && dag.is_active && !dag.is_paused))
+    Ok(dag.is_some_and(|dag| {
+        dag.version_id == version_id && dag.next_run == Some(due) && dag.is_active && !dag.is_paused
+    }))
 }

@@ -35,9 +35,9 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
         .iter()
         .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
         .or_else(|| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)));
-    naive
-        .map(|naive| naive.and_utc())
-        .ok_or_else(|| format!("`{text}` is not a time; write 2026-11-22, 2026-11-22T06:00 or 2026-11-22T06:00:00+01:00"))
+    naive.map(|naive| naive.and_utc()).ok_or_else(|| {
+        format!("`{text}` is not a time; write 2026-11-22, 2026-11-22T06:00 or 2026-11-22T06:00:00+01:00")
+    })
 }
 
 /// Reads `key=value`.

@@ -79,9 +79,9 @@ impl Shown {
 fn without_secrets(extra: &str) -> String {
     fn hide(value: &mut Value) {
         match value {
-            Value::Object(map) => map.iter_mut().for_each(|(name, value)| {
-                if is_secret_name(name) { *value = Value::from("***") } else { hide(value) }
-            }),
+            Value::Object(map) => map
+                .iter_mut()
+                .for_each(|(name, value)| if is_secret_name(name) { *value = Value::from("***") } else { hide(value) }),
             Value::Array(items) => items.iter_mut().for_each(hide),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }

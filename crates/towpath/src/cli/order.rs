@@ -100,7 +100,8 @@ pub(crate) fn conf(
         let Some(param) = declared.get(name) else {
             let known: Vec<&str> = declared.keys().map(String::as_str).collect();
             let hint = names::hint(name, known.iter().copied());
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+            let known =
+                if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
             return Err(usage(format!("DAG `{}` has no param `{name}`{hint} ({known})", dag.id())));
         };
         conf.insert(name.clone(), value(name, param, text)?);

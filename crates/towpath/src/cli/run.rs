@@ -25,7 +25,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The run is recorded: `towpath runs show DAG` and the web UI show it afterwards. Retries are waited for. The DAG's
+The run is recorded: `towpath runs show DAG` and the web UI show it afterwards. Retries are waited for. The DAG's \
 schedule, its pause and max_active_runs do not matter. Progress goes to stderr, the summary to stdout.
 
 Examples:
@@ -33,7 +33,7 @@ Examples:
   towpath run flights_daily --logical-date 2013-01-15
   towpath run dags/report.yaml --param carrier=UA --conf '{\"dry_run\": true}'
 
-Exit codes: 0 the run succeeded, 1 it failed, 2 the file or the arguments are wrong, 130 interrupted by Ctrl-C, which
+Exit codes: 0 the run succeeded, 1 it failed, 2 the file or the arguments are wrong, 130 interrupted by Ctrl-C, which \
 ends the running tasks.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -127,9 +127,6 @@ async fn carry_out(
     timers.await.context("the timers have crashed")?;
     match over {
         Some(run) => Ok(run),
-        None => {
-            store.cancel_run(run.key, "interrupted by Ctrl-C", session.now()).await?;
-            store.run_by_key(run.key).await?.context("the run has gone")
-        }
+        None => store.run_by_key(run.key).await?.context("the run has gone"),
     }
 }

@@ -76,11 +76,7 @@ impl Shown {
             conf: run.conf,
             note: run.note,
             triggered_by: run.triggered_by.to_string(),
-            times: Times {
-                logical_date: run.logical_date,
-                start: run.start_date,
-                duration: output::humanize(span),
-            },
+            times: Times { logical_date: run.logical_date, start: run.start_date, duration: output::humanize(span) },
             dag_id: run.dag_id,
             run_id: run.run_id,
         }

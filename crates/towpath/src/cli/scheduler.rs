@@ -7,7 +7,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Any number of schedulers may run on one database: no run is made twice. Each reads the DAGs folder of its own machine,
+Any number of schedulers may run on one database: no run is made twice. Each reads the DAGs folder of its own machine, \
 so the folders must be the same.
 
 Example:

@@ -16,6 +16,7 @@ use crate::session::{Session, find_dag};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// A DAG file, or the id of a DAG in the store
     #[arg(value_name = "FILE_OR_DAG")]

@@ -10,7 +10,7 @@ use crate::{daemon, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints the address of the web UI as soon as it listens. New, changed and removed DAG files are seen within a second.
+Prints the address of the web UI as soon as it listens. New, changed and removed DAG files are seen within a second. \
 SIGTERM or Ctrl-C stops it: running tasks may finish within the grace period, a second signal ends them.
 
 Examples:

@@ -8,7 +8,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Any number of workers may run on one database; each takes only what it has slots for. Files that tasks name (Python
+Any number of workers may run on one database; each takes only what it has slots for. Files that tasks name (Python \
 modules, scripts) must lie in the DAGs folder of its machine.
 
 Example:
@@ -23,7 +23,11 @@ pub(crate) async fn run(session: &Session) -> anyhow::Result<Outcome> {
     let stop = Stop::on_signals(config.stop_grace.value)?;
     let Some(store) = session.await_store(&stop.soft, || {}).await? else { return Ok(Outcome::Success) };
     let worker = daemon::worker(session, &store, config.worker_queues.value.clone())?;
-    tracing::info!(slots = config.worker_slots.value, queues = config.worker_queues.value.join(","), "the worker is up");
+    tracing::info!(
+        slots = config.worker_slots.value,
+        queues = config.worker_queues.value.join(","),
+        "the worker is up"
+    );
     let ended = daemon::supervise("worker", worker.run(stop.soft.clone(), stop.hard.clone()), &stop).await;
     store.close().await;
     ended?;

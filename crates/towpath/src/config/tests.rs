@@ -42,7 +42,10 @@ fn higher_layers_win() {
     assert_eq!(config.stop_grace.value, Duration::from_secs(12));
     assert_eq!(config.stop_grace.source.to_string(), "towpath.toml:3");
     assert_eq!(config.dags_dir.value, folder.path().join("from_file"));
-    assert_eq!((config.data_dir.value.clone(), config.data_dir.source), (folder.path().join(".towpath"), Source::Default));
+    assert_eq!(
+        (config.data_dir.value.clone(), config.data_dir.source),
+        (folder.path().join(".towpath"), Source::Default)
+    );
     assert_eq!(config.database_url.value.expose(), format!("sqlite://{}/.towpath/towpath.db", folder.path().display()));
 }
 
@@ -51,11 +54,7 @@ fn every_key_is_shown_and_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let none = Case { file: None, environment: &[], flags: &[] };
     let first = load(folder.path(), &none).unwrap();
-    let text: String = first
-        .shown()
-        .into_iter()
-        .map(|shown| format!("{} = {}\n", shown.key, shown.value))
-        .collect();
+    let text: String = first.shown().into_iter().map(|shown| format!("{} = {}\n", shown.key, shown.value)).collect();
     let second = load(folder.path(), &Case { file: Some(&text), ..none }).unwrap();
     let values = |config: &Config| config.shown().into_iter().map(|shown| shown.value).collect::<Vec<_>>();
     assert_eq!(values(&first), values(&second));
@@ -77,7 +76,8 @@ fn wrong_values_say_where_they_stand() {
     ] {
         assert_eq!(fails(&Case { file: Some(text), ..none }), expected);
     }
-    let wrong = fails(&Case { environment: &[("TOWPATH_DATABASE_URL", "mysql://u:hunter2@h/d")], file: None, flags: &[] });
+    let wrong =
+        fails(&Case { environment: &[("TOWPATH_DATABASE_URL", "mysql://u:hunter2@h/d")], file: None, flags: &[] });
     assert!(wrong.starts_with("TOWPATH_DATABASE_URL: `database_url`") && !wrong.contains("hunter2"), "{wrong}");
 }
 
@@ -95,7 +95,9 @@ fn variables_that_are_no_settings_are_told() {
 
 #[test]
 fn ports_alone_are_on_this_machine() {
-    for (text, expected) in [("0", "127.0.0.1:0"), (":9000", "127.0.0.1:9000"), ("0.0.0.0:80", "0.0.0.0:80"), ("[::1]:1", "[::1]:1")] {
+    for (text, expected) in
+        [("0", "127.0.0.1:0"), (":9000", "127.0.0.1:9000"), ("0.0.0.0:80", "0.0.0.0:80"), ("[::1]:1", "[::1]:1")]
+    {
         assert_eq!(address(text).unwrap().to_string(), expected, "{text}");
     }
 }

@@ -24,7 +24,8 @@ fn up_runs_what_is_triggered_and_stops() {
     daemon.until("/api/v2/dags/good", is_there);
 
     // Through the API, and through the command line.
-    let (status, body) = daemon.post("/api/v2/dags/good/dagRuns", &json!({"logical_date": null, "dag_run_id": "by_api"}));
+    let (status, body) =
+        daemon.post("/api/v2/dags/good/dagRuns", &json!({"logical_date": null, "dag_run_id": "by_api"}));
     assert_eq!(status, 200, "{body}");
     daemon.until("/api/v2/dags/good/dagRuns/by_api", |_, run| run["state"] == "success");
     let ended = environment.ok(&["dags", "trigger", "good", "--wait", "-o", "json", "--run-id", "by_cli"]);
@@ -93,6 +94,17 @@ fn the_second_daemon_on_a_folder_is_refused() {
     daemon.signal(Signal::SIGKILL);
     daemon.wait();
     environment.up(&[]);
+}
+
+#[test]
+fn a_dags_folder_that_is_not_there_is_named() {
+    let environment = Environment::new();
+    let ended = environment.run(&["up", "--listen", "127.0.0.1:0", "--dags", "dag"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    assert_eq!(
+        ended.stderr,
+        "error: there is no DAGs folder `[DIR]/dag` (set by --dags); create it, or name another one with --dags\n"
+    );
 }
 
 #[test]

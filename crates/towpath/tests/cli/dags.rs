@@ -9,8 +9,12 @@ fn files_are_validated() {
     let ended = environment.ok(&["dags", "validate"]);
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("1 file, 1 DAG: no problems\n", ""));
 
-    environment.write("dags/sub/broken.yml", "dag_id: broken\ntasks:\n  a:\n    operator: bsh\n    bash_command: 'true'\n");
-    environment.write("dags/cycle.yaml", "tasks:\n  a: { operator: empty, dependencies: [b] }\n  b: { operator: empty, dependencies: [a] }\n");
+    environment
+        .write("dags/sub/broken.yml", "dag_id: broken\ntasks:\n  a:\n    operator: bsh\n    bash_command: 'true'\n");
+    environment.write(
+        "dags/cycle.yaml",
+        "tasks:\n  a: { operator: empty, dependencies: [b] }\n  b: { operator: empty, dependencies: [a] }\n",
+    );
     let ended = environment.run(&["dags", "validate"]);
     assert_eq!(ended.code, 1);
     insta::assert_snapshot!(format!("{}{}", ended.stdout, ended.stderr));

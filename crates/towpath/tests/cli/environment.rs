@@ -68,8 +68,11 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    /// An empty DAGs folder and nothing else.
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("dags")).unwrap();
+        Self { folder, variables: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -125,8 +128,12 @@ impl Environment {
     pub(crate) fn up(&self, arguments: &[&str]) -> Daemon {
         let mut all = vec!["up", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
-        let mut child =
-            self.command(&all).stdout(Stdio::piped()).stderr(std::fs::File::create(self.path().join("up.log")).unwrap()).spawn().unwrap();
+        let mut child = self
+            .command(&all)
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(self.path().join("up.log")).unwrap())
+            .spawn()
+            .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

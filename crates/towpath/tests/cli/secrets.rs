@@ -10,7 +10,10 @@ fn variables() {
     assert_eq!(environment.ok(&["variables", "get", "path"]).stdout, "/data\n");
     insta::assert_snapshot!(environment.ok(&["variables", "list"]).stdout);
     let wrong = environment.run(&["variables", "get", "paht"]);
-    assert_eq!((wrong.code, wrong.stderr.as_str()), (1, "error: variable `paht` does not exist; did you mean `path`?\n"));
+    assert_eq!(
+        (wrong.code, wrong.stderr.as_str()),
+        (1, "error: variable `paht` does not exist; did you mean `path`?\n")
+    );
     assert_eq!(environment.ok(&["variables", "get", "paht", "--default", "x"]).stdout, "x\n");
 
     let exported = environment.ok(&["variables", "export"]).stdout;

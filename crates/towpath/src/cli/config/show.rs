@@ -7,7 +7,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A key of towpath.toml, such as worker_slots, is TOWPATH_WORKER_SLOTS in the environment. Lists are separated by
+A key of towpath.toml, such as worker_slots, is TOWPATH_WORKER_SLOTS in the environment. Lists are separated by \
 commas there. Durations read as 30s, 5m, 1h30m or a number of seconds. Paths in towpath.toml are relative to it.")]
 pub(crate) struct Args {
     #[command(flatten)]

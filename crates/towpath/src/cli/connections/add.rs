@@ -58,7 +58,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
 
 fn connection(args: &Args) -> anyhow::Result<Connection> {
     let mut connection = match &args.uri {
-        Some(uri) => Connection::parse(&args.conn_id, &text_or_stdin(uri)?).map_err(|error| usage(error.to_string()))?,
+        Some(uri) => {
+            Connection::parse(&args.conn_id, &text_or_stdin(uri)?).map_err(|error| usage(error.to_string()))?
+        }
         None => Connection {
             conn_id: args.conn_id.clone(),
             conn_type: args.conn_type.clone().unwrap_or_default(),

@@ -12,7 +12,8 @@ pub(crate) struct Args {
 }
 
 impl Row for Shown {
-    const HEADINGS: &'static [&'static str] = &["conn_id", "conn_type", "host", "port", "schema", "login", "description"];
+    const HEADINGS: &'static [&'static str] =
+        &["conn_id", "conn_type", "host", "port", "schema", "login", "description"];
 
     fn cells(&self) -> Vec<String> {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();

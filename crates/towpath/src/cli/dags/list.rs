@@ -83,7 +83,8 @@ impl Item {
 }
 
 impl Row for Item {
-    const HEADINGS: &'static [&'static str] = &["dag_id", "schedule", "status", "next_run", "last_run", "owner", "file"];
+    const HEADINGS: &'static [&'static str] =
+        &["dag_id", "schedule", "status", "next_run", "last_run", "owner", "file"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -123,7 +124,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         }
     }
     if items.is_empty() {
-        empty_list(args.output.output, "no DAGs; `towpath up` reads the DAGs folder, `towpath dags validate` checks it");
+        empty_list(
+            args.output.output,
+            "no DAGs; `towpath up` reads the DAGs folder, `towpath dags validate` checks it",
+        );
     }
     output::list(args.output.output, &items)?;
     for error in store.import_errors().await? {

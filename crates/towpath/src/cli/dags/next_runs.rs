@@ -16,8 +16,8 @@ const MOST: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --from: the runs that the scheduler makes from now on; for a file, as if it had made none so far, so that with
-catchup they begin at the start date. With --from: every run of the schedule that is due between --from and --to,
+Without --from: the runs that the scheduler makes from now on; for a file, as if it had made none so far, so that with \
+catchup they begin at the start date. With --from: every run of the schedule that is due between --from and --to, \
 whatever catchup says. A file is read without any database.
 
 Examples:
@@ -63,7 +63,8 @@ impl From<Fire> for Item {
 }
 
 impl Row for Item {
-    const HEADINGS: &'static [&'static str] = &["run_after", "logical_date", "data_interval_start", "data_interval_end"];
+    const HEADINGS: &'static [&'static str] =
+        &["run_after", "logical_date", "data_interval_start", "data_interval_end"];
 
     fn cells(&self) -> Vec<String> {
         let Self { run_after, logical_date, data_interval_start, data_interval_end } = self;

@@ -59,7 +59,8 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         target::Target::Id(dag_id) => {
             let store = session.store().await?;
             let (record, dag) = target::stored(&store, &dag_id).await?;
-            let newest = store.run_stats(std::slice::from_ref(&dag_id), RUNS).await?.remove(&dag_id).unwrap_or_default();
+            let newest =
+                store.run_stats(std::slice::from_ref(&dag_id), RUNS).await?.remove(&dag_id).unwrap_or_default();
             let stored = Stored {
                 file: record.file,
                 is_paused: record.is_paused,

@@ -77,7 +77,10 @@ fn find(args: &Args, session: &Session) -> anyhow::Result<Vec<PathBuf>> {
     if args.paths.is_empty() {
         let folder = &session.config.dags_dir.value;
         if !folder.is_dir() {
-            return Err(usage(format!("there is no DAGs folder `{}`; name files or folders, or use --dags", folder.display())));
+            return Err(usage(format!(
+                "there is no DAGs folder `{}`; name files or folders, or use --dags",
+                folder.display()
+            )));
         }
         walk(folder, &mut files)?;
         // Shorter names read better, and editors find them as well.

@@ -16,7 +16,11 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let store = session.store().await?;
     if !store.delete_pool(&args.name).await? {
         let known = store.pools().await?;
-        bail!("pool `{}` does not exist{}", args.name, names::hint(&args.name, known.iter().map(|pool| pool.name.as_str())));
+        bail!(
+            "pool `{}` does not exist{}",
+            args.name,
+            names::hint(&args.name, known.iter().map(|pool| pool.name.as_str()))
+        );
     }
     output::line(format!("pool `{}` is deleted", args.name))?;
     Ok(Outcome::Success)

@@ -5,7 +5,9 @@ use crate::output;
 use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  towpath pools set warehouse 4 --description 'connections that the warehouse allows'")]
+#[command(
+    after_help = "Example:\n  towpath pools set warehouse 4 --description 'connections that the warehouse allows'"
+)]
 pub(crate) struct Args {
     /// Its name
     name: String,

@@ -39,7 +39,10 @@ pub(super) async fn print(store: &Store, session: &Session, dag: &Dag, run: &Run
         output::line("")?;
     }
     if failed.len() > MOST_LOGS {
-        output::line(format!("and {} more tasks failed; `towpath tasks logs` shows their logs", failed.len() - MOST_LOGS))?;
+        output::line(format!(
+            "and {} more tasks failed; `towpath tasks logs` shows their logs",
+            failed.len() - MOST_LOGS
+        ))?;
     }
     let now = session.now();
     let shown: Vec<Instance> = instances.into_iter().map(|instance| Instance::new(instance, now)).collect();

@@ -118,7 +118,10 @@ fn fields(run: &Shown) -> Vec<(&'static str, String)> {
         ("end_date", text(&run.end_date)),
         ("duration", run.times.duration.clone()),
         ("version", run.version.to_string()),
-        ("conf", if run.conf.is_empty() { String::new() } else { serde_json::Value::from(run.conf.clone()).to_string() }),
+        (
+            "conf",
+            if run.conf.is_empty() { String::new() } else { serde_json::Value::from(run.conf.clone()).to_string() },
+        ),
         ("note", text(&run.note)),
     ]
 }

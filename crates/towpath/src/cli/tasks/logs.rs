@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  towpath tasks logs etl_pipeline load_data               the last try in the newest run
-  towpath tasks logs etl_pipeline load_data --follow      and what is still to come
-  towpath tasks logs etl_pipeline load_data --try-number 1 --run-id manual__2026-11-22T06:00:00+00:00")]
+  towpath tasks logs etl load                  the last try in the newest run
+  towpath tasks logs etl load --follow         and what is still to come
+  towpath tasks logs etl load --try-number 1 --run-id manual__2026-11-22T06:00:00+00:00")]
 pub(crate) struct Args {
     /// The DAG
     dag_id: String,
@@ -54,10 +54,18 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     };
     match args.try_number {
         Some(number) if number == 0 || number > instance.try_number => {
-            bail!("task `{}` of run `{}` has {} tries; there is no try {number}", args.task_id, run.run_id, instance.try_number)
+            bail!(
+                "task `{}` of run `{}` has {} tries; there is no try {number}",
+                args.task_id,
+                run.run_id,
+                instance.try_number
+            )
         }
         _ if instance.try_number == 0 && !args.follow => {
-            output::remark(format!("task `{}` of run `{}` has not started: it is {}", args.task_id, run.run_id, instance.state));
+            output::remark(format!(
+                "task `{}` of run `{}` has not started: it is {}",
+                args.task_id, run.run_id, instance.state
+            ));
             return Ok(Outcome::Success);
         }
         _ => {}
@@ -87,7 +95,8 @@ impl Reader<'_> {
                 return Ok(());
             }
             if is_past(&instance, try_number) {
-                let again = args.try_number.is_none() && !(instance.state.is_finished() && instance.try_number == try_number);
+                let again =
+                    args.try_number.is_none() && !(instance.state.is_finished() && instance.try_number == try_number);
                 if !again {
                     return Ok(());
                 }

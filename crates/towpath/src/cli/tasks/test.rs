@@ -19,7 +19,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Runs one attempt of the task, whatever it depends on, and records nothing: no run, no state, no XCom, no log.
+Runs one attempt of the task, whatever it depends on, and records nothing: no run, no state, no XCom, no log. \
 Variables and connections are read from the store, if there is one. The log goes to stdout as it is written.
 
 Examples:
@@ -84,9 +84,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let (text, code) = match outcome {
         AttemptOutcome::Success { .. } => ("success".to_owned(), Outcome::Success),
         AttemptOutcome::Skipped { reason } => (format!("skipped: {reason}"), Outcome::Success),
-        AttemptOutcome::Reschedule { at } => {
-            (format!("would look again at {}", output::time(at)), Outcome::Success)
-        }
+        AttemptOutcome::Reschedule { at } => (format!("would look again at {}", output::time(at)), Outcome::Success),
         AttemptOutcome::Failed { error, .. } => (format!("failed: {error}"), Outcome::Failure),
     };
     output::line(text)?;

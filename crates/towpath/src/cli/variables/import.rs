@@ -11,7 +11,7 @@ use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file maps keys to values, as Airflow's `variables export` writes it. A value that is not text is stored as JSON.
+The file maps keys to values, as Airflow's `variables export` writes it. A value that is not text is stored as JSON. \
 A mapping with `value` and perhaps `description` gives both.")]
 pub(crate) struct Args {
     /// A JSON or YAML file
@@ -22,8 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
-    let text = std::fs::read_to_string(&args.file)
-        .with_context(|| format!("cannot read `{}`", args.file.display()))?;
+    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
     let wrong = |reason: String| usage(format!("`{}` is no mapping of keys to values: {reason}", args.file.display()));
     // JSON is YAML as well, so one reader serves both.
     let mut values: Map<String, Value> = serde_yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;

@@ -43,7 +43,8 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         [] => {
             let dag = store.dag_of_version(run.version_id).await?;
             find_task(&dag, &args.task_id)?;
-            let key = TaskKey { run_key: run.key, task_id: args.task_id.clone(), map_index: args.map_index.unwrap_or(-1) };
+            let key =
+                TaskKey { run_key: run.key, task_id: args.task_id.clone(), map_index: args.map_index.unwrap_or(-1) };
             let known = store.task_xcoms(&key).await?;
             let known = known.iter().map(|xcom| xcom.key.as_str());
             let hint = names::hint(&args.key, known);
