@@ -165,7 +165,7 @@ impl Renderer {
         let (context, services, log) = (self.context, self.services, self.log);
         let native = context.native_templates;
         let scope = Arc::new(names::Scope { context, services, log, runtime: Handle::current(), extra });
-        let work = Work { root: minijinja::Value::from_object(names::Root(Arc::clone(&scope))), scope, limits: self.limits, native };
+        let work = Work { root: minijinja::Value::from_object(names::Root(scope)), limits: self.limits, native };
         let ended = tokio::task::spawn_blocking(move || job(&work)).await;
         ended.unwrap_or_else(|error| Err(Error::Aborted { place: "template".to_owned(), reason: error.to_string() }))
     }
@@ -186,7 +186,6 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// A rendering, on its own thread.
 struct Work {
-    scope: Arc<names::Scope>,
     root: minijinja::Value,
     limits: Limits,
     native: bool,

@@ -348,10 +348,12 @@ async fn once_and_continuous_dags() {
                 world.runs("once").await.len() == 1 && world.runs("again").await.len() == 1
             })
             .await;
-        let claim = world.worker(identity_of_worker()).await;
         for round in 1..=3_i64 {
             world.go_to(at("2026-03-05T12:00") + TimeDelta::minutes(10 * round));
+            // A new one each time: ten minutes are longer than a lease.
+            let claim = world.worker(identity_of_worker()).await;
             let first = world.claim(&claim).await;
+            assert!(!first.is_empty());
             let second = world.succeed(&first, &claim).await;
             assert_eq!(world.runs("again").await.len() as i64, round, "one at a time");
             world.succeed(&second, &claim).await;

@@ -178,6 +178,7 @@ impl Cli {
                 flags.push(("listen", "--listen", &args.listen));
                 flags.extend(args.worker.flags());
             }
+            Command::Scheduler(args) => flags.push(("listen", "--listen", &args.listen)),
             Command::Worker(args) => flags.extend(args.worker.flags()),
             Command::Run(args) => flags.push(("worker_slots", "--slots", &args.slots)),
             _ => {}
@@ -191,7 +192,7 @@ impl Cli {
     fn dispatch(self, session: &Session) -> anyhow::Result<Outcome> {
         match self.command {
             Command::Up(_) => lifecycle::runtime()?.block_on(up::run(session)),
-            Command::Scheduler(_) => lifecycle::runtime()?.block_on(scheduler::run(session)),
+            Command::Scheduler(args) => lifecycle::runtime()?.block_on(scheduler::run(&args, session)),
             Command::Worker(_) => lifecycle::runtime()?.block_on(worker::run(session)),
             Command::Run(args) => lifecycle::runtime()?.block_on(run::run(&args, session)),
             Command::Tasks(command) => lifecycle::runtime()?.block_on(tasks::run(command, session)),

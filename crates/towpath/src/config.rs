@@ -78,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) worker_slots: Setting<u32>,
     pub(crate) worker_queues: Setting<Vec<String>>,
     pub(crate) worker_lease: Setting<Duration>,
+    pub(crate) python: Setting<String>,
     pub(crate) scheduler_heartbeat: Setting<Duration>,
     pub(crate) stop_grace: Setting<Duration>,
     pub(crate) dags_are_paused_at_creation: Setting<bool>,
@@ -169,6 +170,7 @@ impl Config {
             "worker_slots" => (json!(self.worker_slots.value), &self.worker_slots.source),
             "worker_queues" => (json!(self.worker_queues.value), &self.worker_queues.source),
             "worker_lease" => (shown_duration(self.worker_lease.value), &self.worker_lease.source),
+            "python" => (json!(self.python.value), &self.python.source),
             "scheduler_heartbeat" => (shown_duration(self.scheduler_heartbeat.value), &self.scheduler_heartbeat.source),
             "stop_grace" => (shown_duration(self.stop_grace.value), &self.stop_grace.source),
             "dags_are_paused_at_creation" => {
@@ -225,6 +227,7 @@ impl Resolver {
                 || seconds(30),
                 |text| between(text, seconds(1), seconds(86_400)),
             )?,
+            python: self.get("python", || "python3".to_owned(), |text| Ok(text.to_owned()))?,
             scheduler_heartbeat: self.get(
                 "scheduler_heartbeat",
                 || seconds(5),

@@ -1,4 +1,4 @@
-//! The long-running parts, put together from the settings.
+//! The long-running parts, put together from the settings, started and stopped.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,22 +8,114 @@ use anyhow::{Context, bail};
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 use towpath_operators::process::{Options as SupervisorOptions, Supervisor};
+use towpath_operators::python::{Options as PythonOptions, PythonOperator};
 use towpath_operators::registry::Registry;
 use towpath_scheduler::{ProcessIdentity, Scheduler};
 use towpath_store::{JobType, Store};
 use towpath_worker::Worker;
 
+use crate::exit::Outcome;
 use crate::http::Server;
+use crate::lifecycle::Stop;
+use crate::lock::DataFolderLock;
+use crate::output;
 use crate::session::Session;
 
 /// How often every DAG file is looked at, whatever the kernel tells.
 const RESCAN: Duration = Duration::from_secs(60);
 
+/// Which parts a process has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts {
+    pub(crate) scheduler: bool,
+    pub(crate) worker: bool,
+    /// Web UI and API.
+    pub(crate) server: bool,
+}
+
+/// Runs these parts until a signal ends them. What listens does so before any work starts, and says where.
+///
+/// # Errors
+/// When a part cannot be started, or ends before it is told to.
+pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outcome> {
+    let config = &session.config;
+    let stop = Stop::on_signals(config.stop_grace.value)?;
+    if parts.scheduler {
+        dags_folder(session)?;
+    }
+    session.create_data_folder()?;
+    // Schedulers and workers of their own may share a folder, as they may share a database; two processes that
+    // each believe to be the whole are a mistake.
+    let is_whole = parts.scheduler && parts.worker && config.is_embedded();
+    let _lock = if is_whole { Some(DataFolderLock::acquire(&config.data_dir.value)?) } else { None };
+    let server = if parts.server { Some(Server::bind(config.listen.value).await?) } else { None };
+    let mut announced = false;
+    let waiting = || {
+        announced = true;
+        announce("waits for its database", server.as_ref())
+    };
+    let Some(store) = session.await_store(&stop.soft, waiting).await? else {
+        close(server).await;
+        return Ok(Outcome::Success);
+    };
+    let worker = if parts.worker { Some(worker(session, &store, config.worker_queues.value.clone())?) } else { None };
+    let scheduler = if parts.scheduler { Some(scheduler(session, &store)?) } else { None };
+    if let Some(server) = &server {
+        server.open(router(session, &store, server, stop.soft.clone()));
+    }
+    if !announced {
+        announce("is up", server.as_ref())?;
+    }
+    let (scheduled, worked) = tokio::join!(
+        supervise("scheduler", scheduler.map(|scheduler| scheduler.run(stop.soft.clone())), &stop),
+        supervise("worker", worker.map(|worker| worker.run(stop.soft.clone(), stop.hard.clone())), &stop),
+    );
+    close(server).await;
+    store.close().await;
+    scheduled.and(worked)?;
+    Ok(Outcome::Success)
+}
+
+/// Says how things stand, on stdout with the address where there is one.
+fn announce(how: &str, server: Option<&Server>) -> anyhow::Result<()> {
+    match server {
+        Some(server) => output::line(format!("Towpath {how}: {}", server.url()))?,
+        None => tracing::info!("Towpath {how}"),
+    }
+    Ok(())
+}
+
+async fn close(server: Option<Server>) {
+    if let Some(server) = server {
+        server.close().await;
+    }
+}
+
+/// Waits for a part. One that ends while nobody has told it to is the end of the process, so the others are
+/// told to stop.
+async fn supervise<E>(
+    name: &'static str,
+    part: Option<impl Future<Output = Result<(), E>>>,
+    stop: &Stop,
+) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let Some(part) = part else { return Ok(()) };
+    let ended = part.await.with_context(|| format!("the {name} has failed"));
+    let was_told = stop.soft.is_cancelled();
+    stop.soft.cancel();
+    match ended {
+        Ok(()) if !was_told => bail!("the {name} has ended although nobody told it to"),
+        ended => ended,
+    }
+}
+
 /// A scheduler that reads the DAGs folder.
 ///
 /// # Errors
 /// When there is no such folder.
-pub(crate) fn scheduler(session: &Session, store: &Store) -> anyhow::Result<Scheduler> {
+fn scheduler(session: &Session, store: &Store) -> anyhow::Result<Scheduler> {
     let config = &session.config;
     Ok(Scheduler::new(towpath_scheduler::Options {
         store: store.clone(),
@@ -42,7 +134,7 @@ pub(crate) fn scheduler(session: &Session, store: &Store) -> anyhow::Result<Sche
 ///
 /// # Errors
 /// When there is no such folder.
-pub(crate) fn dags_folder(session: &Session) -> anyhow::Result<PathBuf> {
+fn dags_folder(session: &Session) -> anyhow::Result<PathBuf> {
     let folder = &session.config.dags_dir;
     if folder.value.is_dir() {
         return Ok(folder.value.clone());
@@ -74,12 +166,13 @@ pub(crate) fn worker_options(
 ) -> anyhow::Result<towpath_worker::Options> {
     let config = &session.config;
     let supervisor = Arc::new(Supervisor::new(SupervisorOptions::default()).context("cannot start a worker")?);
+    let python = PythonOptions { interpreter: config.python.value.clone(), ..PythonOptions::default() };
     Ok(towpath_worker::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
         job: ProcessIdentity::current().job(JobType::Worker, queues, config.worker_slots.value),
         lease: config.worker_lease.value,
-        registry: Arc::new(Registry::standard()),
+        registry: Arc::new(Registry::standard(Arc::new(towpath_operators::python::PythonOperator::default()))),
         supervisor,
         project_folder: session.project_folder.clone(),
         dags_folder: config.dags_dir.value.clone(),
@@ -90,7 +183,7 @@ pub(crate) fn worker_options(
 }
 
 /// The web server's routes: API and pages.
-pub(crate) fn router(session: &Session, store: &Store, server: &Server, stop: CancellationToken) -> Router {
+fn router(session: &Session, store: &Store, server: &Server, stop: CancellationToken) -> Router {
     let config = &session.config;
     let dags_folder = &config.dags_dir.value;
     let pages = towpath_ui::router(towpath_ui::State {
@@ -106,21 +199,4 @@ pub(crate) fn router(session: &Session, store: &Store, server: &Server, stop: Ca
         stop,
     });
     towpath_api::app(state, pages)
-}
-
-/// Waits for a part that runs in the background. One that ends while nobody has told it to is the end of
-/// the process: `stop` is cancelled for the others.
-pub(crate) async fn supervise<E>(
-    name: &'static str,
-    task: impl Future<Output = Result<(), E>>,
-    stop: &crate::lifecycle::Stop,
-) -> anyhow::Result<()>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let ended = task.await.with_context(|| format!("the {name} has failed"));
-    if !stop.soft.is_cancelled() {
-        stop.soft.cancel();
-    }
-    ended
 }

@@ -76,7 +76,7 @@ impl Session {
     pub(crate) async fn await_store(
         &self,
         stop: &CancellationToken,
-        mut waiting: impl FnMut(),
+        mut waiting: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<Store>> {
         self.create_data_folder()?;
         let key = Key::load_or_create(&self.config.key_file())?;
@@ -95,7 +95,7 @@ impl Session {
                 Err(error) => return Err(error.into()),
             };
             if std::mem::take(&mut first) {
-                waiting();
+                waiting()?;
             }
             tracing::warn!("{error}; trying again every {} s", DATABASE_RETRY.as_secs());
             tokio::select! {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 use serde_json::{Map, Value};
@@ -182,15 +184,7 @@ fn apply(connection: &Connection, headers: &mut HeaderMap, options: &mut Map<Str
 
 /// The header of basic authentication, marked as sensitive.
 fn basic(login: &str, password: &str) -> Result<HeaderValue, Failure> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("Basic ");
-    for chunk in format!("{login}:{password}").as_bytes().chunks(3) {
-        let group = chunk.iter().fold(0_usize, |group, &byte| group << 8 | usize::from(byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let known = digit <= chunk.len();
-            text.push(if known { char::from(DIGITS[group >> (18 - 6 * digit) & 63]) } else { '=' });
-        }
-    }
+    let text = format!("Basic {}", BASE64.encode(format!("{login}:{password}")));
     let mut value = HeaderValue::from_str(&text).map_err(|error| Failure::lasting(error.to_string()))?;
     value.set_sensitive(true);
     Ok(value)

@@ -1,6 +1,6 @@
 //! Between JSON, template values and the text that Python would print for them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use minijinja::Value;
 use minijinja::value::{Object, ValueKind};

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use proptest::prelude::*;
 use towpath_model::dag::{Dag, DagSpec};
 use towpath_model::timetable::{self, Kind};
 use towpath_store::DagRecord;
@@ -245,5 +246,44 @@ fn no_time_is_lost_when_clocks_are_moved() {
             })
             .collect();
         assert_eq!(runs, expected);
+    }
+}
+
+proptest! {
+    /// What was recorded is not recorded again: a plan that was carried out, but for lack of room
+    /// without runs, leaves nothing to do. Else a full DAG would cost a write at every look.
+    #[test]
+    fn a_record_is_stable(
+        schedule in prop::sample::select(vec![
+            "@daily", "@hourly", "30 2 * * *", "*/7 * * * *", "5,35 1-3 * * *", "0 0 31 * *", "0 6 * * 1-5", "30m", "25h", "@once",
+        ]),
+        zone in prop::sample::select(vec![Tz::UTC, Tz::Europe__Berlin, Tz::America__New_York, Tz::Australia__Lord_Howe]),
+        kind in prop::sample::select(vec![Kind::Trigger, Kind::DataInterval]),
+        catchup: bool,
+        start in prop::option::of(0_i64..40_000),
+        last in prop::option::of(0_i64..20_000),
+        now in 0_i64..40_000,
+        later in 0_i64..3_000,
+    ) {
+        let time = |minutes: i64| at("2026-03-15") + TimeDelta::minutes(minutes);
+        let mut full = dag("@daily", kind, |spec| {
+            spec.schedule = timetable::parse(schedule, zone, kind).unwrap();
+            spec.catchup = catchup;
+            spec.start_date = start.map(time);
+        });
+        full.active_runs = full.record.max_active_runs;
+        full.last_interval = last.and_then(|last| {
+            next_after(&full, None, time(last)).filter(|run| run.run_after <= time(now)).map(|run| run.data_interval)
+        });
+        for action in plan(std::slice::from_ref(&full), time(now)) {
+            match action {
+                Action::SetNext { next, .. } => full.record.next_run = next,
+                Action::Create { .. } => panic!("there is no room"),
+            }
+        }
+        let due = full.record.next_run.filter(|next| next.run_after <= time(now + later));
+        if due.is_some() {
+            prop_assert_eq!(plan(&[full], time(now + later)), []);
+        }
     }
 }

@@ -1,8 +1,7 @@
 //! `towpath scheduler`
 
-use crate::daemon;
+use crate::daemon::{self, Parts};
 use crate::exit::Outcome;
-use crate::lifecycle::Stop;
 use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
@@ -10,18 +9,16 @@ use crate::session::Session;
 Any number of schedulers may run on one database: no run is made twice. Each reads the DAGs folder of its own machine, \
 so the folders must be the same.
 
-Example:
-  towpath scheduler --database postgres://towpath:secret@db.example.com/towpath --dags pipelines")]
-pub(crate) struct Args {}
+Examples:
+  towpath scheduler --database postgres://towpath:secret@db.example.com/towpath
+  towpath scheduler --dags pipelines --listen 0.0.0.0:8080")]
+pub(crate) struct Args {
+    /// Serve the web UI and the API as well, at this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+}
 
-pub(crate) async fn run(session: &Session) -> anyhow::Result<Outcome> {
-    let stop = Stop::on_signals(session.config.stop_grace.value)?;
-    daemon::dags_folder(session)?;
-    let Some(store) = session.await_store(&stop.soft, || {}).await? else { return Ok(Outcome::Success) };
-    let scheduler = daemon::scheduler(session, &store)?;
-    tracing::info!("the scheduler is up");
-    let ended = daemon::supervise("scheduler", scheduler.run(stop.soft.clone()), &stop).await;
-    store.close().await;
-    ended?;
-    Ok(Outcome::Success)
+/// The address in a shared `towpath.toml` is that of `up`; a scheduler listens only where it is told to.
+pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
+    daemon::run(session, Parts { scheduler: true, worker: false, server: args.listen.is_some() }).await
 }

@@ -1,12 +1,9 @@
 //! `towpath up`
 
 use super::arguments::WorkerArgs;
+use crate::daemon::{self, Parts};
 use crate::exit::Outcome;
-use crate::http::Server;
-use crate::lifecycle::Stop;
-use crate::lock::DataFolderLock;
 use crate::session::Session;
-use crate::{daemon, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -26,36 +23,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(session: &Session) -> anyhow::Result<Outcome> {
-    let config = &session.config;
-    let stop = Stop::on_signals(config.stop_grace.value)?;
-    daemon::dags_folder(session)?;
-    session.create_data_folder()?;
-    let _lock = if config.is_embedded() { Some(DataFolderLock::acquire(&config.data_dir.value)?) } else { None };
-    let server = Server::bind(config.listen.value).await?;
-    let mut said = false;
-    let store = session
-        .await_store(&stop.soft, || {
-            said = true;
-            // A reader that is gone does not matter here; the next line would tell.
-            let _ = output::line(format!("Towpath waits for its database, listening on {}", server.url()));
-        })
-        .await?;
-    let Some(store) = store else {
-        server.close().await;
-        return Ok(Outcome::Success);
-    };
-    let worker = daemon::worker(session, &store, config.worker_queues.value.clone())?;
-    let scheduler = daemon::scheduler(session, &store)?;
-    server.open(daemon::router(session, &store, &server, stop.soft.clone()));
-    if !said {
-        output::line(format!("Towpath is up: {}", server.url()))?;
-    }
-    let (scheduled, worked) = tokio::join!(
-        daemon::supervise("scheduler", scheduler.run(stop.soft.clone()), &stop),
-        daemon::supervise("worker", worker.run(stop.soft.clone(), stop.hard.clone()), &stop),
-    );
-    server.close().await;
-    store.close().await;
-    scheduled.and(worked)?;
-    Ok(Outcome::Success)
+    daemon::run(session, Parts { scheduler: true, worker: true, server: true }).await
 }

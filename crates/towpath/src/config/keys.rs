@@ -25,6 +25,7 @@ pub(crate) const KEYS: &[KeySpec] = &[
     key("worker_slots", "Tasks that a worker runs at once"),
     key("worker_queues", "Queues that a worker serves"),
     key("worker_lease", "How long a worker or scheduler may be silent before it counts as lost"),
+    key("python", "Interpreter, or virtual environment, of Python tasks that name none"),
     key("scheduler_heartbeat", "How often a scheduler says that it is alive"),
     key("stop_grace", "How long running tasks may go on after a signal to stop"),
     key("dags_are_paused_at_creation", "Whether new DAGs start paused where their file does not say"),

@@ -130,7 +130,7 @@ fn a_database_that_is_not_there_is_waited_for_and_then_given_up() {
 
     environment.set("TOWPATH_DATABASE_WAIT", "30s");
     let daemon = environment.up(&[]);
-    assert!(daemon.line.starts_with("Towpath waits for its database"), "{}", daemon.line);
+    assert!(daemon.line.starts_with("Towpath waits for its database: http://"), "{}", daemon.line);
     let (status, health) = daemon.get("/health");
     assert_eq!(status, 503, "{health}");
     assert!(health.contains("the database does not answer yet"), "{health}");
