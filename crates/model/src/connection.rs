@@ -315,7 +315,7 @@ impl Connection {
         let mut found: Vec<String> = self.password.iter().map(|secret| secret.expose().to_owned()).collect();
         match self.extra_dejson() {
             Ok(extra) => {
-                extra.iter().for_each(|(name, value)| collect_secrets(is_secret_name(name), value, &mut found))
+                extra.iter().for_each(|(name, value)| collect_secrets(is_secret_name(name), value, &mut found));
             }
             // Extras that cannot be told apart are one secret.
             Err(_) => found.extend(self.extra.clone()),

@@ -3,6 +3,8 @@
 //! `cargo run --release -p towpath-operators --example spawn_cost -- 2000 2 bash -c true`: runs it 2,000 times, two at a
 //! time, once as an attempt does and once with nothing but spawn and wait, and prints the ratio.
 
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -75,8 +75,10 @@ async fn script(attempt: &Attempt) -> Result<String, Failure> {
     if !path.is_file() {
         return Ok(text.to_owned());
     }
-    let source = std::fs::read_to_string(&path)
-        .map_err(|error| Failure { error: format!("cannot read the script `{}`: {error}", path.display()), retry: true })?;
+    let source = std::fs::read_to_string(&path).map_err(|error| Failure {
+        error: format!("cannot read the script `{}`: {error}", path.display()),
+        retry: true,
+    })?;
     let rendered = Renderer::new(attempt, Limits::default()).render(word, &Value::String(source)).await;
     match rendered.map_err(|error| Failure { error: error.to_string(), retry: true })? {
         Value::String(script) => Ok(script),
@@ -125,7 +127,9 @@ fn task_environment(args: &Map<String, Value>) -> Result<Vec<(OsString, OsString
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
         };
         if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
-            return Err(Failure::lasting(format!("`env.{name}` cannot be an environment variable: it holds `=` or a NUL")));
+            return Err(Failure::lasting(format!(
+                "`env.{name}` cannot be an environment variable: it holds `=` or a NUL"
+            )));
         }
         found.push((OsString::from(name), OsString::from(text)));
     }
@@ -195,7 +199,8 @@ fn outcome(attempt: &Attempt, exit: Exit, skip_codes: &[i64], memory_bytes: Opti
 
 /// What memory may have to do with it.
 fn memory_hint(signal: i32, memory_bytes: Option<u64>) -> String {
-    let out_of_memory = [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS].iter().any(|s| *s as i32 == signal);
+    let out_of_memory =
+        [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS].iter().any(|s| *s as i32 == signal);
     match memory_bytes {
         Some(limit) if out_of_memory || signal <= 0 => {
             format!("; each of its processes may have {limit} bytes of data memory (`memory`), which may be too little")

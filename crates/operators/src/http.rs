@@ -6,7 +6,7 @@
 mod request;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -198,7 +198,11 @@ impl Response {
             kind.contains("charset=iso-8859-1") || kind.contains("charset=latin1")
         });
         // The first 256 characters of Unicode are Latin-1.
-        if latin { self.body.iter().map(|&byte| char::from(byte)).collect() } else { String::from_utf8_lossy(&self.body).into_owned() }
+        if latin {
+            self.body.iter().map(|&byte| char::from(byte)).collect()
+        } else {
+            String::from_utf8_lossy(&self.body).into_owned()
+        }
     }
 
     /// What templates call `response`.

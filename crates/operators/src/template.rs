@@ -85,8 +85,11 @@ pub async fn render_args(
     mut args: Map<String, Value>,
 ) -> Result<Map<String, Value>, Error> {
     let is_templated = |name: &str| spec.arg(name).is_some_and(|arg| arg.templated);
-    let found: Vec<String> =
-        args.iter().filter(|(name, value)| is_templated(name) && has_template(value)).map(|(name, _)| name.clone()).collect();
+    let found: Vec<String> = args
+        .iter()
+        .filter(|(name, value)| is_templated(name) && has_template(value))
+        .map(|(name, _)| name.clone())
+        .collect();
     if found.is_empty() {
         return Ok(args);
     }
@@ -208,7 +211,7 @@ impl Work {
     fn value(&self, env: &Environment<'static>, place: &mut String, value: Value) -> Result<Value, Error> {
         let length = place.len();
         Ok(match value {
-            Value::String(text) if is_template(&text) => self.text(env, place, text)?,
+            Value::String(text) if is_template(&text) => self.text(env, place, &text)?,
             Value::Array(items) => {
                 let mut rendered = Vec::with_capacity(items.len());
                 for (index, item) in items.into_iter().enumerate() {
@@ -232,7 +235,7 @@ impl Work {
         })
     }
 
-    fn text(&self, env: &Environment<'static>, place: &str, text: String) -> Result<Value, Error> {
+    fn text(&self, env: &Environment<'static>, place: &str, text: &str) -> Result<Value, Error> {
         if self.native
             && let Some(inner) = text.trim().strip_prefix("{{").and_then(|text| text.strip_suffix("}}"))
             && let Ok(expression) = env.compile_expression_owned(inner.to_owned())
@@ -240,18 +243,18 @@ impl Work {
             let result = expression.eval(self.root.clone()).and_then(|value| defined(value, inner));
             return match result.and_then(|value| values::to_json(&value)) {
                 Err(error) if is_date_arithmetic(&error) => self.expression(place, inner),
-                Err(error) => Err(diagnose::explain(&self.root, place, &text, &error)),
+                Err(error) => Err(diagnose::explain(&self.root, place, text, &error)),
                 Ok(value) => Ok(value),
             };
         }
-        let rendered = match self.print(env, &text) {
-            Err(error) if is_date_arithmetic(&error) => match arithmetic::as_filters(&text) {
+        let rendered = match self.print(env, text) {
+            Err(error) if is_date_arithmetic(&error) => match arithmetic::as_filters(text) {
                 Some(rewritten) => self.print(env, &rewritten),
                 None => Err(error),
             },
             result => result,
         };
-        rendered.map(Value::String).map_err(|error| diagnose::explain(&self.root, place, &text, &error))
+        rendered.map(Value::String).map_err(|error| diagnose::explain(&self.root, place, text, &error))
     }
 
     fn print(&self, env: &Environment<'_>, text: &str) -> Result<String, minijinja::Error> {
@@ -284,7 +287,8 @@ fn defined(value: minijinja::Value, name: &str) -> Result<minijinja::Value, mini
 
 /// Whether the engine has met `+` or `-` between things that are not numbers.
 fn is_date_arithmetic(error: &minijinja::Error) -> bool {
-    error.kind() == ErrorKind::InvalidOperation && error.detail().is_some_and(|text| text.contains("operator on unsupported"))
+    error.kind() == ErrorKind::InvalidOperation
+        && error.detail().is_some_and(|text| text.contains("operator on unsupported"))
 }
 
 /// At most the first 100 characters.

@@ -256,7 +256,8 @@ async fn a_watchdog_that_dies_is_replaced_and_told_again() {
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
     let options = Options { program: Some(script), ..Options::default() };
     let supervisor = Supervisor::new(options).expect("it starts");
-    let read = || std::fs::read_to_string(&told).unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let read =
+        || std::fs::read_to_string(&told).unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     // No group has such a number, so nothing can be hurt.
     supervisor.watch(2_000_000_001);
     until("the first message", || read() == ["2000000001"]).await;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use towpath_model::clock::SystemClock;
 use towpath_scheduler::{Options, ProcessIdentity, Scheduler};
@@ -94,31 +95,48 @@ async fn a_missing_folder_ends_the_start() {
 
 /// A way to the server that can be cut.
 struct Cable {
-    server: String,
     port: u16,
-    plugged: CancellationToken,
+    plugged: watch::Sender<bool>,
+    /// Connections that were tried while it was cut.
+    missed: watch::Receiver<u32>,
 }
 
 impl Cable {
-    async fn plug(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
-        self.port = listener.local_addr().unwrap().port();
-        self.plugged = CancellationToken::new();
-        let (server, plugged) = (self.server.clone(), self.plugged.clone());
+    async fn new(server: String) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (plugged, missed) = (watch::Sender::new(true), watch::Sender::new(0));
+        let (seen, missing) = (plugged.subscribe(), missed.subscribe());
         tokio::spawn(async move {
-            while let Some(Ok((mut client, _))) = plugged.run_until_cancelled(listener.accept()).await {
-                let (server, plugged) = (server.clone(), plugged.clone());
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (server, mut cut) = (server.clone(), seen.clone());
+                if !*cut.borrow_and_update() {
+                    missed.send_modify(|count| *count += 1);
+                    continue;
+                }
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(server).await.unwrap();
                     // How a connection ends is nobody's business here.
-                    let _ = plugged.run_until_cancelled(copy_bidirectional(&mut client, &mut server)).await;
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cut.changed() => {}
+                    }
                 });
             }
         });
+        Self { port, plugged, missed: missing }
     }
 
-    fn pull(&self) {
-        self.plugged.cancel();
+    /// Waits until it was missed a few times.
+    async fn pull(&mut self) {
+        self.plugged.send_replace(false);
+        let before = *self.missed.borrow();
+        let missed = self.missed.wait_for(|missed| *missed >= before + 3);
+        tokio::time::timeout(LIMIT, missed).await.unwrap().unwrap();
+    }
+
+    fn plug(&self) {
+        self.plugged.send_replace(true);
     }
 }
 
@@ -130,8 +148,7 @@ async fn a_database_that_is_away_is_waited_for() {
     direct.migrate().await.unwrap();
     let mut url = url::Url::parse(&db.url).unwrap();
     let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
-    let mut cable = Cable { server, port: 0, plugged: CancellationToken::new() };
-    cable.plug().await;
+    let mut cable = Cable::new(server).await;
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(cable.port)).unwrap();
 
@@ -142,18 +159,16 @@ async fn a_database_that_is_away_is_waited_for() {
     let running = tokio::spawn(scheduler.run(soft.clone()));
     until(&direct, "a run of the first", async || count_runs(&direct, "first").await == 1).await;
     for round in 0..2 {
-        cable.pull();
-        // It notices by a file that it cannot store.
+        cable.pull().await;
         let id = format!("away{round}");
         std::fs::write(folder.path().join(format!("{id}.yml")), once(&id)).unwrap();
-        tokio::time::sleep(Duration::from_millis(700)).await;
         assert_eq!(count_runs(&direct, &id).await, 0);
         assert!(!running.is_finished());
-        cable.plug().await;
+        cable.plug();
         until(&direct, "a run after the outage", async || count_runs(&direct, &id).await == 1).await;
     }
     // Told to stop while the database is away, it stops.
-    cable.pull();
+    cable.pull().await;
     soft.cancel();
     tokio::time::timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
 }

@@ -54,11 +54,12 @@ impl From<sqlx::Error> for Error {
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+        // What the statement itself is to blame for will fail again: wrong data (22), a violated
+        // constraint (23), a wrong statement (42). Everything else is the server's state.
         sqlx::Error::Database(db) => match db.code().as_deref() {
-            // PostgreSQL: connection exceptions, shutting down or starting up, serialization, deadlock, disk full.
-            Some(code) if code.len() == 5 => code.starts_with("08") || code.starts_with("57P") || code.starts_with("40") || code.starts_with("53"),
-            // SQLite: busy, locked, I/O error, full; extended codes carry the primary one in the low byte.
-            Some(code) => code.parse::<i64>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13)),
+            Some(code) if code.len() == 5 => !["22", "23", "42"].iter().any(|class| code.starts_with(class)),
+            // SQLite: extended codes carry the primary one in the low byte. 1 error, 19 constraint, 20 mismatch, 25 range.
+            Some(code) => code.parse::<i64>().is_ok_and(|code| !matches!(code & 0xff, 1 | 19 | 20 | 25)),
             None => false,
         },
         _ => false,

@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // It is installed already when this fails.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let chain = bash_baseline("for i in $(seq 40); do bash -c true; done")?;
     let wide = bash_baseline("seq 1000 | xargs -P2 -n1 bash -c true")?;
     println!("without orchestration: 40 x bash -c true {chain:.3} s; 1,000 x with xargs -P2 {wide:.3} s\n");

@@ -172,7 +172,7 @@ pub(crate) fn worker_options(
         clock: Arc::clone(&session.clock),
         job: ProcessIdentity::current().job(JobType::Worker, queues, config.worker_slots.value),
         lease: config.worker_lease.value,
-        registry: Arc::new(Registry::standard(Arc::new(towpath_operators::python::PythonOperator::default()))),
+        registry: Arc::new(Registry::standard(Arc::new(PythonOperator::new(python)))),
         supervisor,
         project_folder: session.project_folder.clone(),
         dags_folder: config.dags_dir.value.clone(),

@@ -44,15 +44,14 @@ impl Stop {
         let followed = stop.clone();
         tokio::spawn(async move {
             let name = next().await;
-            tracing::info!(
-                signal = name,
-                grace_s = grace.as_secs(),
-                "stopping; running tasks may finish, a second signal ends them"
-            );
             followed.soft.cancel();
-            match tokio::time::timeout(grace, next()).await {
-                Ok(name) => tracing::info!(signal = name, "ending running tasks"),
-                Err(_) => tracing::warn!("the grace period is over; ending running tasks"),
+            if !grace.is_zero() {
+                let grace_s = grace.as_secs();
+                tracing::info!(signal = name, grace_s, "stopping; running tasks may finish, a second signal ends them");
+                match tokio::time::timeout(grace, next()).await {
+                    Ok(name) => tracing::info!(signal = name, "ending running tasks"),
+                    Err(_) => tracing::warn!("the grace period is over; ending running tasks"),
+                }
             }
             followed.hard.cancel();
             next().await;

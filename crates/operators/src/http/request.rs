@@ -16,8 +16,17 @@ use crate::attempt::Attempt;
 const DEFAULT_CONN_ID: &str = "http_default";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Extras of a connection that are options; the others are headers, as in Airflow.
-const OPTIONS: &[&str] =
-    &["allow_redirects", "cert", "check_response", "max_redirects", "proxies", "stream", "timeout", "trust_env", "verify"];
+const OPTIONS: &[&str] = &[
+    "allow_redirects",
+    "cert",
+    "check_response",
+    "max_redirects",
+    "proxies",
+    "stream",
+    "timeout",
+    "trust_env",
+    "verify",
+];
 
 /// A request and how to treat its response.
 pub(super) struct Prepared {
@@ -42,6 +51,9 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, Failure> {
     // Credentials go to the connection's own host only, also where the endpoint is a full URL.
     if let Some(connection) = connection.as_ref().filter(|connection| is_host_of(connection, &url)) {
         apply(connection, &mut headers, &mut options)?;
+    }
+    if let Some(value) = credentials_of(&mut url, attempt)? {
+        headers.insert(AUTHORIZATION, value);
     }
     for (name, value) in args.get("headers").and_then(Value::as_object).into_iter().flatten() {
         insert(&mut headers, name, &text(value))?;
@@ -83,18 +95,10 @@ impl Prepared {
         Ok(request)
     }
 
-    /// The URL without login and password.
-    pub(super) fn shown_url(&self) -> String {
-        shown(&self.url)
+    /// The URL for messages; login and password are not part of it any more.
+    pub(super) fn shown_url(&self) -> &str {
+        self.url.as_str()
     }
-}
-
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // These fail only for URLs that cannot have them.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.to_string()
 }
 
 /// The connection that the task names, or the default one where its endpoint is no full URL.
@@ -108,8 +112,8 @@ async fn connection(attempt: &Attempt, endpoint: &str) -> Result<Option<Connecti
     let found = attempt.services.connection(conn_id).await;
     let found = found.map_err(|error| Failure::passing(format!("connection `{conn_id}` cannot be read: {error}")))?;
     let hint = if named.is_some() { "" } else { ", or give a full URL as `endpoint`" };
-    let connection = found
-        .ok_or_else(|| Failure::lasting(format!("connection `{conn_id}` does not exist; create it{hint}")))?;
+    let connection =
+        found.ok_or_else(|| Failure::lasting(format!("connection `{conn_id}` does not exist; create it{hint}")))?;
     connection.secrets().iter().for_each(|secret| attempt.log.secrets().add(secret));
     Ok(Some(connection))
 }
@@ -133,9 +137,9 @@ fn url(endpoint: &str, connection: Option<&Connection>) -> Result<Url, Failure> 
         }
     };
     Url::parse(&text).map_err(|error| {
-        // It may hold a password before an `@`.
-        let text = text.rsplit('@').next().unwrap_or_default();
-        Failure::lasting(format!("`{text}` is not a URL: {error}; write it as `https://host/path`"))
+        // It may hold a password before an `@`, and what cannot be parsed cannot be cut there.
+        let shown = if text.contains('@') { "`endpoint`".to_owned() } else { format!("`{text}`") };
+        Failure::lasting(format!("{shown} is not a URL: {error}; write it as `https://host/path`"))
     })
 }
 
@@ -144,7 +148,9 @@ fn base(connection: &Connection) -> Result<String, Failure> {
     let conn_id = &connection.conn_id;
     let host = connection.host.as_deref().unwrap_or_default();
     if host.is_empty() {
-        return Err(Failure::lasting(format!("connection `{conn_id}` has no host; set one, such as `https://example.com`")));
+        return Err(Failure::lasting(format!(
+            "connection `{conn_id}` has no host; set one, such as `https://example.com`"
+        )));
     }
     let mut base = if host.contains("://") {
         host.to_owned()
@@ -182,6 +188,21 @@ fn apply(connection: &Connection, headers: &mut HeaderMap, options: &mut Map<Str
     Ok(())
 }
 
+/// Takes login and password out of a URL that has them.
+fn credentials_of(url: &mut Url, attempt: &Attempt) -> Result<Option<HeaderValue>, Failure> {
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (login, password) = (decoded(url.username()), url.password().map(decoded));
+    if login.is_empty() && password.is_none() {
+        return Ok(None);
+    }
+    // These fail only for URLs that cannot have them.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    let password = password.unwrap_or_default();
+    attempt.log.secrets().add(&password);
+    basic(&login, &password).map(Some)
+}
+
 /// The header of basic authentication, marked as sensitive.
 fn basic(login: &str, password: &str) -> Result<HeaderValue, Failure> {
     let text = format!("Basic {}", BASE64.encode(format!("{login}:{password}")));
@@ -191,7 +212,8 @@ fn basic(login: &str, password: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Failure> {
-    let invalid = |what: &str| Failure::lasting(format!("header `{name}`: its {what} holds characters that are not allowed"));
+    let invalid =
+        |what: &str| Failure::lasting(format!("header `{name}`: its {what} holds characters that are not allowed"));
     let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| invalid("name"))?;
     let value = HeaderValue::from_str(value.trim()).map_err(|_| invalid("value"))?;
     headers.insert(key, value);

@@ -210,7 +210,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn reply(&mut self, reply: &Reply) {
-        let message = message(reply).or_else(|error| message(&Reply::Error(format!("the answer is too large: {error}"))));
+        let message =
+            message(reply).or_else(|error| message(&Reply::Error(format!("the answer is too large: {error}"))));
         match message {
             Ok(message) => self.outbox.extend_from_slice(&message),
             Err(error) => return self.give_up(error),
@@ -292,7 +293,8 @@ impl<'a> Conversation<'a> {
             };
             let Some(payload) = rest.get(..header.length) else { break };
             // Bytes that were in the pipes when this was sent have been written before it.
-            for (stream, waiting) in [(Stream::Stdout, header.waiting_stdout), (Stream::Stderr, header.waiting_stderr)] {
+            for (stream, waiting) in [(Stream::Stdout, header.waiting_stdout), (Stream::Stderr, header.waiting_stderr)]
+            {
                 if waiting > 0 {
                     let unread = self.pipe(stream).unread(waiting, header.at_ns);
                     self.read_output(stream, Some(unread));

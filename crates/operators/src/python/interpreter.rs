@@ -59,9 +59,12 @@ mod tests {
     fn interpreters_are_found() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
-        for (file, mode) in
-            [("bin/python9", 0o755), ("dags/venv/bin/python", 0o755), ("project/old/bin/python3", 0o755), ("dags/text", 0o644)]
-        {
+        for (file, mode) in [
+            ("bin/python9", 0o755),
+            ("dags/venv/bin/python", 0o755),
+            ("project/old/bin/python3", 0o755),
+            ("dags/text", 0o644),
+        ] {
             let file = root.join(file);
             std::fs::create_dir_all(file.parent().expect("a parent")).expect("created");
             std::fs::write(&file, "").expect("written");

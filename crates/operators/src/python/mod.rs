@@ -29,7 +29,7 @@ mod services;
 mod zygote;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -40,12 +40,12 @@ use async_trait::async_trait;
 use chrono::Utc;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use crate::attempt::{Attempt, Operator, Outcome};
-use crate::process::{base_environment, context_environment};
+use crate::process::{WorkFolder, base_environment, context_environment};
 use conversation::{Conversation, End, Finished, Stopping};
 use protocol::{Job, Report, XCOM_LIMIT_BYTES};
 use zygote::Zygote;
@@ -72,8 +72,22 @@ pub enum Error {
     Fork(Errno),
     #[error("cannot create the working directory `{}`: {source}", folder.display())]
     Scratch { folder: PathBuf, source: io::Error },
+    #[error("`env.{name}` cannot be an environment variable: it holds `=` or a NUL, or has no name")]
+    Environment { name: String },
     #[error("the task's arguments cannot be sent to its process: {0}")]
     Job(String),
+}
+
+impl Error {
+    /// Whether another try may go better.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::NoInterpreter { .. } | Self::Environment { .. } | Self::Job(_) => false,
+            Self::Start { .. } | Self::KeepsDying { .. } | Self::Channel(_) | Self::Fork(_) | Self::Scratch { .. } => {
+                true
+            }
+        }
+    }
 }
 
 /// How a [`PythonOperator`] works.
@@ -171,13 +185,13 @@ impl PythonOperator {
     async fn run(&self, attempt: &Attempt) -> Result<Finished, Error> {
         let folders = [attempt.dag_folder.as_path(), attempt.project_folder.as_path()];
         let path = self.interpreter(attempt.args.get("python").and_then(Value::as_str), &folders)?;
-        let workplace = Workplace::new(attempt)?;
+        let (cwd, _folder) = working_folder(attempt)?;
         let mut job = protocol::message(&Job {
             context: &attempt.context,
             task: &attempt.task,
             args: &attempt.args,
-            env: environment(attempt),
-            cwd: workplace.folder(),
+            env: environment(attempt)?,
+            cwd: &cwd,
             dag_folder: &attempt.dag_folder,
             project_folder: &attempt.project_folder,
             xcom_limit_bytes: XCOM_LIMIT_BYTES,
@@ -199,10 +213,7 @@ impl PythonOperator {
             match finished.end {
                 End::NotStarted if finished.stopping == Stopping::No => {}
                 End::Refused { errno } => return Err(Error::Fork(Errno::from_raw(errno))),
-                End::NotStarted | End::Exited(_) | End::Orphaned { .. } => {
-                    workplace.remove().await;
-                    return Ok(finished);
-                }
+                End::NotStarted | End::Exited(_) | End::Orphaned { .. } => return Ok(finished),
             }
         }
         Err(Error::KeepsDying { path })
@@ -217,60 +228,39 @@ impl Operator for PythonOperator {
         }
         match self.run(attempt).await {
             Ok(finished) => outcome(finished, attempt),
-            Err(error) => failed(error.to_string()),
+            Err(error) => Outcome::Failed { error: error.to_string(), retry: error.may_pass() },
         }
     }
 }
 
-/// The folder that a task works in.
-struct Workplace<'a> {
-    given: Option<PathBuf>,
-    scratch: &'a Path,
+/// The folder that a task works in: its own, or a fresh one that is removed when it has ended.
+fn working_folder(attempt: &Attempt) -> Result<(PathBuf, Option<WorkFolder>), Error> {
+    if let Some(given) = attempt.args.get("cwd").and_then(Value::as_str).filter(|cwd| !cwd.is_empty()) {
+        return Ok((attempt.dag_folder.join(given), None));
+    }
+    let folder = WorkFolder::create(&attempt.scratch)
+        .map_err(|source| Error::Scratch { folder: attempt.scratch.clone(), source })?;
+    Ok((folder.path().to_owned(), Some(folder)))
 }
 
-impl<'a> Workplace<'a> {
-    fn new(attempt: &'a Attempt) -> Result<Self, Error> {
-        let given = attempt.args.get("cwd").and_then(Value::as_str).filter(|cwd| !cwd.is_empty());
-        let given = given.map(|cwd| attempt.dag_folder.join(cwd));
-        let scratch = attempt.scratch.as_path();
-        if given.is_none() {
-            std::fs::create_dir_all(scratch).map_err(|source| Error::Scratch { folder: scratch.to_owned(), source })?;
-        }
-        Ok(Self { given, scratch })
-    }
-
-    fn folder(&self) -> &Path {
-        self.given.as_deref().unwrap_or(self.scratch)
-    }
-
-    /// Removes a folder that was created.
-    async fn remove(self) {
-        if self.given.is_some() || std::fs::remove_dir(self.scratch).is_ok() {
-            return;
-        }
-        // A task may have left a great many files.
-        let scratch = self.scratch.to_owned();
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(scratch)).await;
-        if let Ok(Err(error)) = removed
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, folder = %self.scratch.display(), "a task's working directory cannot be removed");
-        }
-    }
-}
-
-/// The task's whole environment.
-fn environment(attempt: &Attempt) -> BTreeMap<String, String> {
+/// The task's whole environment. Values of `env` that are no text are written as JSON writes them.
+fn environment(attempt: &Attempt) -> Result<BTreeMap<String, String>, Error> {
     let append = attempt.args.get("append_env").and_then(Value::as_bool).unwrap_or(false);
-    let mut env: BTreeMap<OsString, OsString> = base_environment(append);
+    let mut env = base_environment(append);
     env.extend(context_environment(&attempt.context));
-    let own = attempt.args.get("env").and_then(Value::as_object);
-    for (name, value) in own.unwrap_or(&Map::new()) {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (name, value) in attempt.args.get("env").and_then(Value::as_object).into_iter().flatten() {
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        };
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(Error::Environment { name: name.clone() });
+        }
         env.insert(name.into(), value.into());
     }
     let text = |text: &OsStr| text.to_string_lossy().into_owned();
-    env.iter().map(|(name, value)| (text(name), text(value))).collect()
+    Ok(env.iter().map(|(name, value)| (text(name), text(value))).collect())
 }
 
 fn outcome(finished: Finished, attempt: &Attempt) -> Outcome {

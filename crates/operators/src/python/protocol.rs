@@ -197,7 +197,8 @@ pub(super) struct Job<'a> {
 pub(super) fn message(value: &impl Serialize) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; 4];
     serde_json::to_writer(&mut bytes, value).map_err(|error| error.to_string())?;
-    let length = u32::try_from(bytes.len() - 4).map_err(|_| format!("it has {} bytes, more than 4 GiB", bytes.len() - 4))?;
+    let length =
+        u32::try_from(bytes.len() - 4).map_err(|_| format!("it has {} bytes, more than 4 GiB", bytes.len() - 4))?;
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     Ok(bytes)
 }
@@ -253,7 +254,10 @@ mod tests {
             (r#"{"task_id":"t","map_index":null,"dag_id":null,"run_id":"r","key":"k","method":"xcoms"}"#, xcoms(None)),
             (r#"{"task_id":"t","map_index":2,"run_id":"r","key":"k","method":"xcoms"}"#, xcoms(Some(2))),
             (r#"{"key":"k","method":"variable"}"#, Query::Variable { key: "k".into() }),
-            (r#"{"key":"k","value":null,"method":"set_variable"}"#, Query::SetVariable { key: "k".into(), value: None }),
+            (
+                r#"{"key":"k","value":null,"method":"set_variable"}"#,
+                Query::SetVariable { key: "k".into(), value: None },
+            ),
             (r#"{"conn_id":"c","method":"connection"}"#, Query::Connection { conn_id: "c".into() }),
         ] {
             assert_eq!(serde_json::from_str::<Query>(text).expect(text), expected);

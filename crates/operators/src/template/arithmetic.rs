@@ -11,8 +11,30 @@ pub(super) const MINUS: &str = "__minus__";
 
 /// Words that end an operand and begin another expression.
 const KEYWORDS: &[&str] = &[
-    "and", "or", "not", "in", "is", "if", "else", "elif", "for", "set", "recursive", "do", "with", "call", "filter",
-    "macro", "include", "import", "from", "as", "block", "extends", "autoescape", "endset",
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "elif",
+    "for",
+    "set",
+    "recursive",
+    "do",
+    "with",
+    "call",
+    "filter",
+    "macro",
+    "include",
+    "import",
+    "from",
+    "as",
+    "block",
+    "extends",
+    "autoescape",
+    "endset",
 ];
 
 /// The template with its sums as filters; `None` where there are none.
@@ -103,7 +125,11 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
         found.push(match first {
             '"' | '\'' => Token::Operand(token),
             c if c.is_alphanumeric() || c == '_' => {
-                if KEYWORDS.contains(&token) { Token::Weak(token) } else { Token::Operand(token) }
+                if KEYWORDS.contains(&token) {
+                    Token::Weak(token)
+                } else {
+                    Token::Operand(token)
+                }
             }
             '(' | '[' | '{' => Token::Open(token),
             ')' | ']' | '}' => Token::Close(token),
@@ -198,7 +224,9 @@ impl Sum {
         let mut filter: Option<&str> = None;
         let ends = last.len() - last.trim_end().len();
         let (last, space) = last.split_at(last.len() - ends);
-        for (operand, next) in before.iter().map(|(operand, next)| (operand.as_str(), Some(*next))).chain([(last, None)]) {
+        for (operand, next) in
+            before.iter().map(|(operand, next)| (operand.as_str(), Some(*next))).chain([(last, None)])
+        {
             match (filter, next) {
                 (None, None) => done.push_str(operand),
                 (None, Some(_)) => {

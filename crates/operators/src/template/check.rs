@@ -35,7 +35,8 @@ fn convert(kind: ArgKind, place: &str, value: &mut Value) -> Result<(), Error> {
         ArgKind::IntegerList => "a list of whole numbers",
         ArgKind::List => "a list",
         ArgKind::Choice(choices) => {
-            let known = value.as_str().is_some_and(|text| choices.iter().any(|choice| choice.eq_ignore_ascii_case(text)));
+            let known =
+                value.as_str().is_some_and(|text| choices.iter().any(|choice| choice.eq_ignore_ascii_case(text)));
             return if known { Ok(()) } else { Err(error(place, &format!("one of {}", choices.join(", ")), value)) };
         }
     };

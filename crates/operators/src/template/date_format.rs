@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::format::{Item, Parsed, StrftimeItems};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use minijinja::Error;
 
 use super::dates::{Moment, invalid};
@@ -36,38 +36,46 @@ pub(super) fn strftime(moment: &Moment, format: &str) -> Result<String, Error> {
     written.map(|()| text).map_err(|_| invalid(format!("`{format}` does not fit this date")))
 }
 
-/// Python's `strptime`; missing parts are those of 1900-01-01.
+/// Python's `strptime`; missing parts are those of 1900-01-01T00:00:00.
 ///
 /// # Errors
 /// When `text` does not have the form of `format`.
 pub(super) fn strptime(text: &str, format: &str) -> Result<Moment, Error> {
-    let chrono = chrono_format(format);
-    let error = || invalid(format!("`{text}` does not have the form `{format}`"));
-    if StrftimeItems::new(&chrono).any(|item| item == Item::Error) {
-        return Err(error());
-    }
-    if let Ok(aware) = DateTime::parse_from_str(text, &chrono) {
-        return Ok(Moment::utc(aware.to_utc()));
-    }
-    let date = NaiveDate::parse_from_str(text, &chrono);
-    NaiveDateTime::parse_from_str(text, &chrono)
-        .ok()
-        .or_else(|| date.ok().map(|date| date.and_time(NaiveTime::MIN)))
-        .or_else(|| {
-            let time = NaiveTime::parse_from_str(text, &chrono).ok()?;
-            Some(NaiveDate::from_ymd_opt(1900, 1, 1)?.and_time(time))
-        })
-        .or_else(|| year_and_month(text, &chrono))
-        .map(Moment::naive)
-        .ok_or_else(error)
+    read(text, format).ok_or_else(|| invalid(format!("`{text}` does not have the form `{format}`")))
 }
 
-/// `%Y-%m` and `%Y`, which chrono does not take for a date.
-fn year_and_month(text: &str, format: &str) -> Option<NaiveDateTime> {
-    ["%d", "%m %d"].iter().zip(["01", "01 01"]).find_map(|(directives, values)| {
-        NaiveDate::parse_from_str(&format!("{text} {values}"), &format!("{format} {directives}")).ok()
-    })
-    .map(|date| date.and_time(NaiveTime::MIN))
+fn read(text: &str, format: &str) -> Option<Moment> {
+    let mut parsed = Parsed::new();
+    chrono::format::parse(&mut parsed, text, StrftimeItems::new(&chrono_format(format))).ok()?;
+    if let Ok(at) = parsed.to_naive_datetime_with_offset(0).map(|local| local.and_utc())
+        && parsed.timestamp().is_some()
+    {
+        return Some(Moment::utc(at));
+    }
+    let has_week = parsed.isoweek().is_some() || parsed.week_from_mon().is_some() || parsed.week_from_sun().is_some();
+    if parsed.to_naive_date().is_err() && !has_week && parsed.ordinal().is_none() {
+        let two_digits = parsed.year_mod_100().is_some();
+        if parsed.year().is_none() && !two_digits {
+            parsed.set_year(1900).ok()?;
+        }
+        if parsed.month().is_none() {
+            parsed.set_month(1).ok()?;
+        }
+        if parsed.day().is_none() {
+            parsed.set_day(1).ok()?;
+        }
+    }
+    if parsed.hour_div_12().is_none() && parsed.hour_mod_12().is_none() {
+        parsed.set_hour(0).ok()?;
+    }
+    if parsed.minute().is_none() {
+        parsed.set_minute(0).ok()?;
+    }
+    let local = parsed.to_naive_date().ok()?.and_time(parsed.to_naive_time().ok()?);
+    match parsed.offset() {
+        Some(seconds) => Some(Moment::utc((local - TimeDelta::seconds(i64::from(seconds))).and_utc())),
+        None => Some(Moment::naive(local)),
+    }
 }
 
 /// What people and machines write: ISO 8601 in its forms, with space or `T`, with or without time and zone.
@@ -84,7 +92,8 @@ pub(super) fn parse(text: &str) -> Result<Moment, Error> {
             return Ok(Moment::utc(aware.to_utc()));
         }
     }
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y%m%dT%H%M%S"] {
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y%m%dT%H%M%S"]
+    {
         if let Ok(naive) = NaiveDateTime::parse_from_str(trimmed, format) {
             return Ok(Moment::naive(naive));
         }

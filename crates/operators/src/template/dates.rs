@@ -40,7 +40,8 @@ fn out_of_range() -> Error {
 
 /// A local time in a zone: the first of two, and past a gap by its length, as pendulum has it.
 fn resolve(local: NaiveDateTime, zone: Tz) -> Result<DateTime<Tz>, Error> {
-    let shifted = || local.checked_add_signed(TimeDelta::hours(1)).and_then(|local| zone.from_local_datetime(&local).earliest());
+    let shifted =
+        || local.checked_add_signed(TimeDelta::hours(1)).and_then(|local| zone.from_local_datetime(&local).earliest());
     zone.from_local_datetime(&local).earliest().or_else(shifted).ok_or_else(out_of_range)
 }
 
@@ -230,11 +231,10 @@ impl Delta {
     const DAY: i64 = 86_400_000_000;
 
     /// Python's `timedelta(days, seconds, microseconds, milliseconds, minutes, hours, weeks)`.
-    pub(super) fn from_arguments(args: &[Value]) -> Result<Self, Error> {
-        let (days, kwargs): (Option<f64>, Kwargs) = from_args(args)?;
+    pub(super) fn from_arguments(days: Option<f64>, kwargs: &Kwargs) -> Result<Self, Error> {
         let amount = |name: &str| Ok::<_, Error>(kwargs.get::<Option<f64>>(name)?.unwrap_or(0.0));
         let days = days.unwrap_or(0.0) + amount("days")? + amount("weeks")? * 7.0;
-        let micros = clock_micros(&kwargs)? + (amount("milliseconds")? * 1e3).round() as i64;
+        let micros = clock_micros(kwargs)? + (amount("milliseconds")? * 1e3).round() as i64;
         kwargs.assert_all_used()?;
         Ok(Self((days * Self::DAY as f64).round() as i64 + micros))
     }

@@ -15,7 +15,9 @@ pub(super) fn explain(root: &Value, place: &str, text: &str, error: &minijinja::
     let innermost = innermost(error);
     let detail = innermost.detail().unwrap_or_default();
     let reason = match innermost.kind() {
-        ErrorKind::UndefinedError => undefined(root, text).unwrap_or_else(|| described("a value is not defined", detail)),
+        ErrorKind::UndefinedError => {
+            undefined(root, text).unwrap_or_else(|| described("a value is not defined", detail))
+        }
         ErrorKind::InvalidOperation if !detail.is_empty() => detail.to_owned(),
         ErrorKind::OutOfFuel => "the template takes too many steps; do this work in the task itself".to_owned(),
         ErrorKind::WriteFailure => match std::error::Error::source(innermost) {

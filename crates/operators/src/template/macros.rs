@@ -64,17 +64,16 @@ pub(super) fn all(clock: SharedClock) -> Value {
                 Ok::<_, Error>(format!("{} {}", delta.words(), if delta.0 < 0 { "before" } else { "after" }))
             }),
         ),
-        ("timedelta", Value::from_function(|args: Rest<Value>| Delta::from_arguments(&args).map(Value::from_object))),
+        (
+            "timedelta",
+            Value::from_function(|days: Option<f64>, named: Kwargs| {
+                Delta::from_arguments(days, &named).map(Value::from_object)
+            }),
+        ),
         ("datetime", Value::from_object(DateTimeClass { clock })),
         ("random", Value::from_function(|| rand::rng().random::<f64>())),
         ("uuid", module([("uuid4", Value::from_function(|| uuid::Uuid::new_v4().to_string()))])),
-        (
-            "time",
-            module([(
-                "time",
-                Value::from_function(move || time_clock.now().timestamp_micros() as f64 / 1e6),
-            )]),
-        ),
+        ("time", module([("time", Value::from_function(move || time_clock.now().timestamp_micros() as f64 / 1e6))])),
         (
             "dateutil",
             module([(
@@ -99,7 +98,8 @@ fn relative(delta: Delta) -> String {
 
 fn ds_add(ds: &str, days: i64) -> Result<String, Error> {
     let day = date_format::strptime(ds, "%Y-%m-%d")?;
-    let delta = days.checked_mul(86_400_000_000).map(Delta).ok_or_else(|| invalid("that many days are out of range"))?;
+    let delta =
+        days.checked_mul(86_400_000_000).map(Delta).ok_or_else(|| invalid("that many days are out of range"))?;
     date_format::strftime(&day.plus(delta)?, "%Y-%m-%d")
 }
 

@@ -88,7 +88,13 @@ impl Object for Root {
             ]),
             "conn" => Value::from_object(Connections(Arc::clone(scope))),
             "macros" => macros::all(Arc::clone(scope.log.clock())),
-            "logical_date" | "execution_date" | "ds" | "ds_nodash" | "ts" | "ts_nodash" | "ts_nodash_with_tz"
+            "logical_date"
+            | "execution_date"
+            | "ds"
+            | "ds_nodash"
+            | "ts"
+            | "ts_nodash"
+            | "ts_nodash_with_tz"
             | "task_instance_key_str" => match context.logical_date {
                 Some(date) => of_logical_date(context, name, date),
                 None => Value::from(invalid(format!(
@@ -120,9 +126,7 @@ fn of_logical_date(context: &Context, name: &str, date: DateTime<Utc>) -> Value 
         "ts" => date.isoformat('T').into(),
         "ts_nodash" => text("%Y%m%dT%H%M%S"),
         "ts_nodash_with_tz" => text("%Y%m%dT%H%M%S%z"),
-        "task_instance_key_str" => {
-            format!("{}__{}__{}", context.dag_id, context.task_id, text("%Y%m%d")).into()
-        }
+        "task_instance_key_str" => format!("{}__{}__{}", context.dag_id, context.task_id, text("%Y%m%d")).into(),
         _ => Value::from_object(date),
     }
 }
@@ -187,7 +191,9 @@ impl Object for Variables {
         let key = key.as_str()?;
         let missing = || {
             let name = if self.json { "json" } else { "value" };
-            invalid(format!("variable `{key}` does not exist; create it, or write `var.{name}.get('{key}', 'default')`"))
+            invalid(format!(
+                "variable `{key}` does not exist; create it, or write `var.{name}.get('{key}', 'default')`"
+            ))
         };
         Some(self.fetch(key).and_then(|found| found.ok_or_else(missing)).unwrap_or_else(Value::from))
     }
@@ -270,7 +276,16 @@ impl Object for OneConnection {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         const FIELDS: &[&str] = &[
-            "conn_id", "conn_type", "description", "host", "login", "password", "schema", "port", "extra", "extra_dejson",
+            "conn_id",
+            "conn_type",
+            "description",
+            "host",
+            "login",
+            "password",
+            "schema",
+            "port",
+            "extra",
+            "extra_dejson",
         ];
         Enumerator::Str(FIELDS)
     }
@@ -325,8 +340,20 @@ impl Object for TaskInstance {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         const FIELDS: &[&str] = &[
-            "dag_id", "hostname", "logical_date", "map_index", "max_tries", "operator", "pool", "priority_weight", "queue",
-            "run_id", "start_date", "task_id", "try_number", "xcom_pull",
+            "dag_id",
+            "hostname",
+            "logical_date",
+            "map_index",
+            "max_tries",
+            "operator",
+            "pool",
+            "priority_weight",
+            "queue",
+            "run_id",
+            "start_date",
+            "task_id",
+            "try_number",
+            "xcom_pull",
         ];
         Enumerator::Str(FIELDS)
     }

@@ -78,7 +78,10 @@ def nothing():
         (json!({"python_callable": "math.sqrt", "op_args": [9]}), json!(3.0)),
         (json!({"python_callable_name": "add", "python_callable_file": "jobs.py", "op_args": [1]}), json!(11)),
         (json!({"python_callable_name": "f", "python_callable_file": "dags/pack/inner.py"}), json!("inner")),
-        (json!({"code": "result = [params['carrier'], ds, ti.try_number, context['run_id']]"}), json!(["UA", "2024-02-29", 2, "manual__1"])),
+        (
+            json!({"code": "result = [params['carrier'], ds, ti.try_number, context['run_id']]"}),
+            json!(["UA", "2024-02-29", 2, "manual__1"]),
+        ),
         (json!({"code": "  def f():\n    return 1\n  result = f()\n"}), json!(1)),
         (json!({"code": "import helper\nresult = helper.WORD"}), json!("helped")),
         (json!({"code": "x = 1"}), Value::Null),
@@ -115,6 +118,7 @@ async fn what_cannot_be_called_says_why() {
         json!({"python_callable": "jobs.needs", "op_args": ["x"]}),
         json!({"python_callable": "jobs.old"}),
         json!({"python_callable": "jobs.extract", "op_args": [1], "cwd": "no/such/folder"}),
+        json!({"code": "result = 1", "env": {"A=B": "1"}}),
         json!({"code": "result = 1", "python": "no-such-python"}),
         json!({"code": "result = 1", "python": "/etc/passwd"}),
     ] {
@@ -122,12 +126,15 @@ async fn what_cannot_be_called_says_why() {
         text.push_str(&error_of(outcome));
         text.push('\n');
     }
-    let prepared = fixture.attempt_of(json!({"python_callable": "jobs.needs"}), &json!({"logical_date": null}), &json!({}));
+    let prepared =
+        fixture.attempt_of(json!({"python_callable": "jobs.needs"}), &json!({"logical_date": null}), &json!({}));
     text.push_str(&error_of(fixture.execute(&prepared).await));
     let text = text.replace(&fixture.folder.path().display().to_string(), "FOLDER");
     // Python's own path and its words for what it cannot parse differ between versions and machines.
-    let text: Vec<_> = text.lines().map(|line| line.split(" or among the packages").next().unwrap_or_default()).collect();
-    let text: Vec<_> = text.iter().map(|line| if line.contains("wrong.py") { "SyntaxError (wrong.py)" } else { line }).collect();
+    let text: Vec<_> =
+        text.lines().map(|line| line.split(" or among the packages").next().unwrap_or_default()).collect();
+    let text: Vec<_> =
+        text.iter().map(|line| if line.contains("wrong.py") { "SyntaxError (wrong.py)" } else { line }).collect();
     let path = std::env::var("PATH").expect("there is one");
     insta::assert_snapshot!(text.join("\n").replace(&path, "THE PATH"));
 }
@@ -138,7 +145,10 @@ async fn keywords_that_nobody_takes_are_named() {
     fixture.write("jobs.py", "def f(a):\n    return a\n");
     let (outcome, log, _) = fixture.run(json!({"python_callable": "jobs.f", "op_kwargs": {"a": 1, "b": 2}})).await;
     assert_eq!(value(outcome), json!(1));
-    assert_eq!(log, "towpath warning: op_kwargs: f has no parameter `b`; not passed\ntowpath info: Returned value: 1\n");
+    assert_eq!(
+        log,
+        "towpath warning: op_kwargs: f has no parameter `b`; not passed\ntowpath info: Returned value: 1\n"
+    );
 }
 
 #[tokio::test]

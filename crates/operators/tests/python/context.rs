@@ -51,24 +51,31 @@ async fn names_that_are_missing_are_explained() {
         &json!({"logical_date": null}),
         &json!({}),
     );
-    let towpath_operators::Outcome::Success { value } = fixture.execute(&prepared).await else { panic!("{}", prepared.log()) };
+    let towpath_operators::Outcome::Success { value } = fixture.execute(&prepared).await else {
+        panic!("{}", prepared.log())
+    };
     insta::assert_json_snapshot!(value);
 }
 
 #[tokio::test]
 async fn variables_are_read_and_written() {
     let fixture = Fixture::new();
-    fixture.services.variables.lock().expect("no panic").extend([
-        ("city".to_owned(), "Berlin".to_owned()),
-        ("settings".to_owned(), r#"{"depth": [1, 2]}"#.to_owned()),
-    ]);
+    fixture
+        .services
+        .variables
+        .lock()
+        .expect("no panic")
+        .extend([("city".to_owned(), "Berlin".to_owned()), ("settings".to_owned(), r#"{"depth": [1, 2]}"#.to_owned())]);
     for (code, expected) in [
         ("Variable.get('city')", json!("Berlin")),
         ("Variable.get('settings', deserialize_json=True)", json!({"depth": [1, 2]})),
         ("Variable.get('none', default_var='d')", json!("d")),
         ("Variable.get('none', default=None)", Value::Null),
         ("[var.value.city, var.json.settings['depth'], var.value.get('none', 4)]", json!(["Berlin", [1, 2], 4])),
-        ("[Variable.set('x', {'a': 1}, serialize_json=True), Variable.get('x', deserialize_json=True)]", json!([null, {"a": 1}])),
+        (
+            "[Variable.set('x', {'a': 1}, serialize_json=True), Variable.get('x', deserialize_json=True)]",
+            json!([null, {"a": 1}]),
+        ),
         ("[Variable.delete('x'), Variable.delete('x')]", json!([1, 0])),
         ("[Variable.setdefault('y', 'one'), Variable.setdefault('y', 'two')]", json!(["one", "one"])),
     ] {
@@ -160,7 +167,10 @@ async fn modules_of_an_installed_airflow_are_found() {
     fixture.write("airflow/__init__.py", "raise ImportError('the real one must not be loaded')\n");
     fixture.write("airflow/models/__init__.py", "Variable = 'real'\n");
     fixture.write("airflow/models/pool.py", "class Pool: pass\n");
-    fixture.write("airflow/providers/vendor/hooks.py", "from airflow.hooks.base import BaseHook\nclass Hook(BaseHook): pass\n");
+    fixture.write(
+        "airflow/providers/vendor/hooks.py",
+        "from airflow.hooks.base import BaseHook\nclass Hook(BaseHook): pass\n",
+    );
     let code = r#"
 from airflow.models import Variable
 from airflow.models.pool import Pool

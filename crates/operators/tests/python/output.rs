@@ -114,7 +114,12 @@ raise ValueError(f"bad {token}")
     let (outcome, log, _) = fixture.run(json!({ "code": code })).await;
     assert_eq!(error_of(outcome), "ValueError: bad ***");
     assert!(!log.contains("t0ken-12345") && !log.contains("made-up-secret"), "{log}");
-    assert!(log.starts_with("task.stdout info: *** ***\nroot info: use ***\ntask.stdout info: ***\ntask.stderr info: ***\n"), "{log}");
+    assert!(
+        log.starts_with(
+            "task.stdout info: *** ***\nroot info: use ***\ntask.stdout info: ***\ntask.stderr info: ***\n"
+        ),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +190,11 @@ process.join()
 "#;
     let (outcome, log, _) = fixture.run(json!({ "code": code })).await;
     assert_eq!(outcome, Outcome::Success { value: Some(json!([0, 1, 4, 9])) }, "{log}");
-    for line in ["task.stdout info: square 3", "task.stderr info: WARNING root: pool 2", "task.stdout info: refused: AirflowRuntimeError"] {
+    for line in [
+        "task.stdout info: square 3",
+        "task.stderr info: WARNING root: pool 2",
+        "task.stdout info: refused: AirflowRuntimeError",
+    ] {
         assert!(log.contains(line), "{line} is missing in\n{log}");
     }
     assert!(!log.contains("Traceback"), "{log}");

@@ -46,7 +46,10 @@ async fn many_attempts_leave_nothing_behind() {
             let outcome = fixture.execute(&prepared).await;
             assert_eq!(outcome, Outcome::Success { value: Some(json!(number * 2)) });
             assert_eq!(prepared.attempt.own_xcom("n"), Some(json!(number)));
-            assert_eq!(prepared.log(), format!("task.stdout info: hello {number}\ntowpath info: Returned value: {}\n", number * 2));
+            assert_eq!(
+                prepared.log(),
+                format!("task.stdout info: hello {number}\ntowpath info: Returned value: {}\n", number * 2)
+            );
         });
     }
     while let Some(done) = tasks.join_next().await {
@@ -54,7 +57,8 @@ async fn many_attempts_leave_nothing_behind() {
     }
     assert_eq!(zygote(&fixture).await, before, "the zygote has neither leaked descriptors nor zombies");
     assert_eq!(fixture.supervisor.watched(), Vec::<i32>::new());
-    let left: Vec<_> = std::fs::read_dir(fixture.folder.path()).expect("it is there").flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(fixture.folder.path()).expect("it is there").flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["dags"], "working folders are removed");
     fixture.operator.shutdown().await;
     assert!(!Path::new(&format!("/proc/{}", before.0)).exists(), "the zygote is gone and reaped");
@@ -171,7 +175,7 @@ async fn a_stop_lets_finally_run_and_then_kills() {
         ),
         ("print('ready')\nwhile True:\n    print('x' * 1000)", "the task was stopped", "AirflowTaskTerminated"),
         (
-            "import subprocess\nsubprocess.run(['bash', '-c', 'trap \"echo trapped; exit\" TERM; echo ready; sleep 60 & wait'])",
+            "import subprocess\np = subprocess.Popen(['bash', '-c', 'trap \"echo trapped; exit\" TERM; echo ready; sleep 60 & wait'])\ntry:\n    p.wait()\nfinally:\n    p.wait()",
             "the task was stopped",
             "task.stdout info: trapped\n",
         ),
@@ -215,7 +219,8 @@ async fn a_dropped_attempt_leaves_nothing() {
 #[tokio::test]
 async fn what_a_task_leaves_in_the_background_ends_with_it() {
     let fixture = Fixture::new();
-    let prepared = fixture.attempt(json!({"code": "import subprocess\nprint('sub', subprocess.Popen(['sleep', '60']).pid)"}));
+    let prepared =
+        fixture.attempt(json!({"code": "import subprocess\nprint('sub', subprocess.Popen(['sleep', '60']).pid)"}));
     let start = Instant::now();
     assert_eq!(fixture.execute(&prepared).await, Outcome::Success { value: None });
     assert!(start.elapsed() < Duration::from_secs(10));
@@ -279,12 +284,18 @@ async fn the_environment_is_the_tasks_own() {
     let (outcome, ..) = fixture.run(json!({"code": code, "env": {"OWN": "1"}})).await;
     let Outcome::Success { value: Some(value) } = outcome else { panic!("{outcome:?}") };
     insta::assert_json_snapshot!(value);
-    let (outcome, ..) = fixture.run(json!({"code": "import os\nresult = 'CARGO_PKG_NAME' in os.environ", "append_env": true})).await;
+    let (outcome, ..) =
+        fixture.run(json!({"code": "import os\nresult = 'CARGO_PKG_NAME' in os.environ", "append_env": true})).await;
     assert_eq!(outcome, Outcome::Success { value: Some(json!(true)) });
-    assert_eq!(fixture.value("import os\nresult = 'OWN' in os.environ").await, json!(false), "children do not share it");
+    assert_eq!(
+        fixture.value("import os\nresult = 'OWN' in os.environ").await,
+        json!(false),
+        "children do not share it"
+    );
     fixture.write("lib/extra_module.py", "X = 5\n");
     let lib = fixture.folder.path().join("dags/lib");
-    let (outcome, ..) = fixture.run(json!({"code": "import extra_module\nresult = extra_module.X", "env": {"PYTHONPATH": lib}})).await;
+    let (outcome, ..) =
+        fixture.run(json!({"code": "import extra_module\nresult = extra_module.X", "env": {"PYTHONPATH": lib}})).await;
     assert_eq!(outcome, Outcome::Success { value: Some(json!(5)) });
 }
 
@@ -295,7 +306,7 @@ async fn the_working_folder_is_fresh_or_given() {
     for number in 0..2 {
         let scratch = fixture.folder.path().canonicalize().expect("it is there").join(format!("scratch-{number}"));
         assert_eq!(fixture.value(code).await, json!([scratch, []]));
-        assert!(!scratch.exists());
+        until("its removal", || !scratch.exists()).await;
     }
     fixture.write("data/file.txt", "");
     let (outcome, ..) = fixture.run(json!({"code": "import os\nresult = os.listdir()", "cwd": "data"})).await;

@@ -114,14 +114,19 @@ async fn values_are_pushed_and_pulled() {
 #[tokio::test]
 async fn pushes_are_kept_for_the_report() {
     let fixture = Fixture::new();
-    let (outcome, log, pushed) = fixture.run(json!({"code": "ti.xcom_push('a', 1)\nti.xcom_push('a', {'b': [2]})\nraise OSError('late')"})).await;
+    let (outcome, log, pushed) = fixture
+        .run(json!({"code": "ti.xcom_push('a', 1)\nti.xcom_push('a', {'b': [2]})\nraise OSError('late')"}))
+        .await;
     assert_eq!(error_of(outcome), "OSError: late", "{log}");
     assert_eq!(Value::Object(pushed), json!({"a": {"b": [2]}}));
 
     let prepared = fixture.attempt_of(json!({"code": "result = 5"}), &json!({}), &json!({"do_xcom_push": false}));
     assert_eq!(fixture.execute(&prepared).await, Outcome::Success { value: None });
 
-    fixture.write("jobs.py", "from airflow.decorators import task\n@task(multiple_outputs=True)\ndef f():\n    return {'x': 1, 'y': 2}\n");
+    fixture.write(
+        "jobs.py",
+        "from airflow.decorators import task\n@task(multiple_outputs=True)\ndef f():\n    return {'x': 1, 'y': 2}\n",
+    );
     let (outcome, _, pushed) = fixture.run(json!({"python_callable": "jobs.f"})).await;
     assert_eq!(outcome, Outcome::Success { value: Some(json!({"x": 1, "y": 2})) });
     assert_eq!(Value::Object(pushed), json!({"x": 1, "y": 2}));

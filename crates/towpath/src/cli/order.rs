@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
 use towpath_model::params::{self, Param};
 use towpath_model::run::TriggeredBy;
-use towpath_store::NewRun;
+use towpath_store::{Error, NewRun, RunRecord, Store};
 
 use super::arguments;
 use crate::exit::usage;
@@ -112,6 +112,20 @@ pub(crate) fn conf(
     }
     let missing: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
     Err(usage(format!("DAG `{}` needs a value for {}; give it with --param KEY=VALUE", dag.id(), missing.join(", "))))
+}
+
+/// Makes the run.
+///
+/// # Errors
+/// When the DAG has a run of the same id or logical date, and when the database does not answer.
+pub(crate) async fn create(store: &Store, new: NewRun, now: DateTime<Utc>) -> anyhow::Result<RunRecord> {
+    match store.create_run(new, now).await {
+        Ok(created) => Ok(created.run),
+        Err(error @ Error::RunExists { .. }) => {
+            Err(usage(format!("{error}; choose another with --logical-date (or `none`) and --run-id")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is written on a command line, as the type that the param declares: text where it may be text, else JSON.

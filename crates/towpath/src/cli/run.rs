@@ -11,11 +11,11 @@ mod timers;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use towpath_model::dag::Dag;
 use towpath_store::{NewRun, RunRecord, Store};
 
-use super::order::OrderArgs;
+use super::order::{self, OrderArgs};
 use super::{follow, target};
 use crate::daemon;
 use crate::exit::{Outcome, usage};
@@ -61,11 +61,14 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     // The time tells this process from an earlier one with the same pid, on this machine or another.
     let queue = format!("run-{}-{:x}", std::process::id(), now.timestamp_micros());
     let new = NewRun { queue: Some(queue.clone()), ..args.order.new_run(&dag, version_id, now)? };
-    let run = store.create_run(new, now).await?.run;
-    let run = carry_out(args, session, &store, &dag, &run, queue, &stop).await?;
+    let run = order::create(&store, new, now).await?;
+    let mut progress = progress::Progress::new(&dag, !args.quiet, std::io::stderr().is_terminal());
+    progress.begin(&run);
+    let ended = carry_out(session, &store, &run, queue, &stop, &mut progress).await?;
+    let run = store.run_by_key(run.key).await?.context("the run has gone")?;
     let outcome = summary::print(&store, session, &dag, &run).await?;
     store.close().await;
-    Ok(if stop.soft.is_cancelled() && !run.state.is_finished() { Outcome::Interrupted } else { outcome })
+    Ok(if ended == Ended::Interrupted { Outcome::Interrupted } else { outcome })
 }
 
 /// The version to run: that of the store, or that of the file, which is put there.
@@ -95,38 +98,44 @@ async fn resolve(store: &Store, target: target::Target, session: &Session) -> an
     Ok((dag, record.version_id))
 }
 
+/// Why a run is no longer carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It is over.
+    Over,
+    /// Somebody does not want to wait for it.
+    Interrupted,
+}
+
 /// Runs the worker and the timers until the run is over or somebody interrupts it.
 async fn carry_out(
-    args: &Args,
     session: &Session,
     store: &Store,
-    dag: &Dag,
     run: &RunRecord,
     queue: String,
     stop: &Stop,
-) -> anyhow::Result<RunRecord> {
+    progress: &mut progress::Progress,
+) -> anyhow::Result<Ended> {
     let done = Stop::default();
     let worker = daemon::worker(session, store, vec![queue])?;
-    let worker = tokio::spawn(worker.run(done.soft.clone(), done.hard.clone()));
+    let mut worker = tokio::spawn(worker.run(done.soft.clone(), done.hard.clone()));
     let timers = tokio::spawn(timers::run(store.clone(), Arc::clone(&session.clock), done.soft.clone()));
-    let mut progress = progress::Progress::new(dag, !args.quiet, std::io::stderr().is_terminal());
-    progress.begin(run);
-    let clock = Arc::clone(&session.clock);
-    let mut look = |run: &RunRecord, instances: &[_]| progress.look(run, instances, clock.now());
-    let over = tokio::select! {
-        over = follow::until_over(store, run.key, &mut look) => Some(over?),
-        () = stop.soft.cancelled() => None,
+    let look = |run: &RunRecord, instances: &[_]| progress.look(run, instances, session.now());
+    let ended = tokio::select! {
+        over = follow::until_over(store, run.key, look) => over.map(|_| Ended::Over),
+        () = stop.soft.cancelled() => Ok(Ended::Interrupted),
+        early = &mut worker => {
+            early.context("the worker has crashed")??;
+            bail!("the worker has ended although nobody told it to");
+        }
     };
     progress.end();
     done.soft.cancel();
-    if over.is_none() {
-        output::remark("interrupted; ending the tasks that run");
+    if !matches!(ended, Ok(Ended::Over)) {
+        output::remark("ending the tasks that run");
         done.hard.cancel();
     }
     worker.await.context("the worker has crashed")??;
     timers.await.context("the timers have crashed")?;
-    match over {
-        Some(run) => Ok(run),
-        None => store.run_by_key(run.key).await?.context("the run has gone"),
-    }
+    ended
 }

@@ -179,6 +179,6 @@ fn an_idle_daemon_is_quiet_and_small() {
     daemon.signal(Signal::SIGTERM);
     daemon.wait();
     let log = std::fs::read_to_string(environment.path().join("up.log")).unwrap();
-    let unexpected: Vec<&str> = log.lines().filter(|line| !line.contains("stopping")).collect();
-    assert_eq!(unexpected, Vec::<&str>::new());
+    // It says that it starts and that it stops, and nothing in between.
+    assert!(log.lines().all(|line| line.contains(" INFO ")) && log.lines().count() <= 4, "{log}");
 }

@@ -24,6 +24,11 @@ fn a_file_runs_to_its_end() {
     let log = environment.ok(&["tasks", "logs", "good", "second"]).stdout;
     assert!(log.contains("got hello you"), "{log}");
 
+    // The same date again is refused, with a way out.
+    let again = environment.run(&["run", "good", "--logical-date", "2026-03-05"]);
+    assert_eq!(again.code, 2, "{again:#?}");
+    assert!(again.stderr.contains("already has a run") && again.stderr.contains("--logical-date"), "{again:#?}");
+
     // By its id, it runs again.
     environment.ok(&["run", "good", "--quiet"]);
     assert_eq!(environment.ok(&["runs", "list", "good", "-o", "json"]).json().as_array().unwrap().len(), 2);

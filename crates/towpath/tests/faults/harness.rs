@@ -10,6 +10,13 @@ use serde_json::Value;
 /// Longest wait for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
+/// A client for plain HTTP; the provider of TLS has to be there all the same.
+fn client() -> reqwest::Client {
+    // It is installed already when this fails.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A project: DAGs, data folder, database.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
@@ -124,7 +131,7 @@ impl Process {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, reqwest::Error> {
-        let text = reqwest::get(format!("{}{path}", self.url)).await?.text().await?;
+        let text = client().get(format!("{}{path}", self.url)).send().await?.text().await?;
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
@@ -133,7 +140,7 @@ impl Process {
         let url = format!("{}/api/v2/dags/{dag_id}/dagRuns", self.url);
         let start = Instant::now();
         loop {
-            let reply = reqwest::Client::new().post(&url).json(&serde_json::json!({"logical_date": null})).send().await;
+            let reply = client().post(&url).json(&serde_json::json!({"logical_date": null})).send().await;
             let text = reply.unwrap().text().await.unwrap();
             let body: Value = serde_json::from_str(&text).unwrap_or_default();
             if let Some(id) = body["dag_run_id"].as_str() {

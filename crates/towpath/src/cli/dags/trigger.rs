@@ -2,7 +2,7 @@
 
 use towpath_model::state::RunState;
 
-use crate::cli::order::OrderArgs;
+use crate::cli::order::{self, OrderArgs};
 use crate::cli::{follow, runs};
 use crate::exit::{Outcome, usage};
 use crate::output::{self, Detail, Format, OutputArgs};
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     }
     let dag = store.dag_of_version(record.version_id).await?;
     let new = args.order.new_run(&dag, record.version_id, session.now())?;
-    let mut run = store.create_run(new, session.now()).await?.run;
+    let mut run = order::create(&store, new, session.now()).await?;
     let format = args.output.output;
     if format == Format::Table && run.state == RunState::Queued {
         let why = if record.is_paused {

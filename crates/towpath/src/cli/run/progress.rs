@@ -45,17 +45,18 @@ impl Progress {
         if !self.enabled {
             return;
         }
-        let mut text = String::new();
+        let mut changed: Vec<&TaskInstanceRecord> = Vec::new();
         for instance in instances {
             let current = (instance.state, instance.try_number);
             if self.seen.get(&instance.key) != Some(&current) {
                 self.seen.insert(instance.key.clone(), current);
                 if self.is_shown(instance.state) {
-                    text.push_str(&self.line(instance, now));
-                    text.push('\n');
+                    changed.push(instance);
                 }
             }
         }
+        changed.sort_by_key(|instance| at(instance).unwrap_or(now));
+        let mut text: String = changed.into_iter().map(|instance| self.line(instance, now) + "\n").collect();
         if self.terminal {
             text = format!("\r\x1b[K{text}{}", status(run, instances, now, width()));
         }
@@ -86,22 +87,18 @@ impl Progress {
     }
 
     fn line(&self, instance: &TaskInstanceRecord, now: DateTime<Utc>) -> String {
-        let at = match instance.state {
-            TaskState::Running => instance.start_date,
-            _ => instance.end_date,
-        };
         let name = match instance.key.map_index {
             ..0 => instance.key.task_id.clone(),
             index => format!("{}[{index}]", instance.key.task_id),
         };
         let mut line = format!(
             "{}  {:width$}  {}",
-            at.unwrap_or(now).format("%H:%M:%S%.3f"),
+            at(instance).unwrap_or(now).format("%H:%M:%S%.3f"),
             name,
             instance.state,
             width = self.id_width
         );
-        if instance.state != TaskState::Running && instance.start_date.is_some() {
+        if instance.state != TaskState::Running && instance.try_number > 0 {
             let span = output::span(instance.start_date, instance.end_date, now);
             line.push_str(&format!(" after {}", output::humanize(span)));
         }
@@ -122,6 +119,11 @@ impl Progress {
         // Progress that nobody can see is no reason to stop a run.
         let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
     }
+}
+
+/// When it came into its state.
+fn at(instance: &TaskInstanceRecord) -> Option<DateTime<Utc>> {
+    if instance.state == TaskState::Running { instance.start_date } else { instance.end_date }
 }
 
 /// The line that is kept up to date, no longer than `width`.

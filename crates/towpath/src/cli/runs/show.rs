@@ -41,7 +41,9 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn new(instance: TaskInstanceRecord, now: DateTime<Utc>) -> Self {
-        let span = output::span(instance.start_date, instance.end_date, now);
+        // What ended without a try has been decided, and that takes no time.
+        let start_date = instance.start_date.filter(|_| instance.try_number > 0);
+        let span = output::span(start_date, instance.end_date, now);
         Self {
             task_id: instance.key.task_id,
             map_index: instance.key.map_index,

@@ -54,7 +54,7 @@ impl Sink for Printer {
 }
 
 pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
-    let stop = Stop::on_signals(session.config.stop_grace.value)?;
+    let stop = Stop::on_signals(std::time::Duration::ZERO)?;
     let target = target::load(&args.dag, None, session)?;
     let store = store(session).await?;
     let dags_folder = &session.config.dags_dir.value;

@@ -1,11 +1,9 @@
 //! Templates know what Airflow's know. Expected texts of dates were computed with pendulum 3 and Jinja2.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Answers, Fixture, context};
 use serde_json::{Map, Value, json};
-use support::{Answers, Fixture, context};
 use towpath_operators::template::{Error, Limits, check_rendered, has_template, render_args};
 use towpath_operators::{Context, Services};
 
@@ -30,7 +28,8 @@ impl Rendering {
             ("mapped/return_value", vec![json!("a"), json!("b"), json!("c")]),
             ("load/return_value", vec![json!("own")]),
         ];
-        let fixture = Fixture::new().connection("db", "postgres://ann:s3cr3t-pw@h.example:5432/sales?mode=ro&api_key=k-123456");
+        let fixture =
+            Fixture::new().connection("db", "postgres://ann:s3cr3t-pw@h.example:5432/sales?mode=ro&api_key=k-123456");
         let connections = fixture.answers.connections.clone();
         let services = Answers {
             variables: variables.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
@@ -77,11 +76,14 @@ async fn names_of_airflow() {
         ("{{ task_instance_key_str }}", "sales__load__20240305"),
         ("{{ params }}", r#"{'carrier': 'AA', 'flag': True, 'none': None, 'ids': [1, 2], 'deep': {'x': "it's"}}"#),
         ("{{ params.flag }} {{ params.none }} {{ params.ids | string }}", "True None [1, 2]"),
-        ("{% if params.flag %}yes{% endif %} {{ prev_start_date_success }} {{ triggering_asset_events }}", "yes None {}"),
+        (
+            "{% if params.flag %}yes{% endif %} {{ prev_start_date_success }} {{ triggering_asset_events }}",
+            "yes None {}",
+        ),
         ("{% for id in params.ids %}{{ id }},{% endfor %}\n", "1,2,\n"),
         ("{{ params.missing | default('d') }} {{ 'x' if nothing is defined else 'y' }}", "d y"),
         ("{{ 'a,b'.split(',') }} {{ 'Ab'.lower() }} {{ params.deep.items() | list | length }}", "['a', 'b'] ab 1"),
-        ("{{ execution_date.year }} {{ params.ids | tojson }}", "2024 [1,2]"),
+        ("{{ execution_date.year }} {{ params.ids | tojson }}", "2024 [1, 2]"),
     ])
     .await;
 }
@@ -140,15 +142,30 @@ async fn macros_and_filters() {
 async fn variables_connections_and_xcoms() {
     check(&[
         ("{{ var.value.greeting }} {{ var.value.get('none', 'd') }} {{ var.value.get('greeting') }}", "hello d hello"),
-        ("{{ var.value['greeting'] }} {{ var.value.get('none') }} {{ var.value.get('none', default_var='x') }}", "hello None x"),
-        ("{{ var.json.settings.rows }} {{ var.json.settings['deep'] }} {{ var.json.get('none', {'a': 1}).a }}", "10 {'on': True} 1"),
-        ("{{ conn.db.host }}:{{ conn.db.port }}/{{ conn.db.schema }} {{ conn.db.login }} {{ conn.db.conn_type }}", "h.example:5432/sales ann postgres"),
+        (
+            "{{ var.value['greeting'] }} {{ var.value.get('none') }} {{ var.value.get('none', default_var='x') }}",
+            "hello None x",
+        ),
+        (
+            "{{ var.json.settings.rows }} {{ var.json.settings['deep'] }} {{ var.json.get('none', {'a': 1}).a }}",
+            "10 {'on': True} 1",
+        ),
+        (
+            "{{ conn.db.host }}:{{ conn.db.port }}/{{ conn.db.schema }} {{ conn.db.login }} {{ conn.db.conn_type }}",
+            "h.example:5432/sales ann postgres",
+        ),
         ("{{ conn.db.password }} {{ conn.db.extra_dejson.mode }} {{ conn.get('no', 'd') }}", "s3cr3t-pw ro d"),
         ("{{ conn.db.get_uri() }}", "postgres://ann:s3cr3t-pw@h.example:5432/sales?mode=ro&api_key=k-123456"),
         ("{{ ti.xcom_pull(task_ids='extract').rows }} {{ ti.xcom_pull('extract', key='count') + 1 }}", "5 8"),
-        ("{{ ti.xcom_pull(task_ids='none') }} {{ ti.xcom_pull(task_ids='none', default=3) }} {{ ti.xcom_pull() }}", "None 3 own"),
+        (
+            "{{ ti.xcom_pull(task_ids='none') }} {{ ti.xcom_pull(task_ids='none', default=3) }} {{ ti.xcom_pull() }}",
+            "None 3 own",
+        ),
         ("{{ ti.xcom_pull(task_ids=['extract', 'none'], key='count') }}", "[7, None]"),
-        ("{{ ti.xcom_pull(task_ids='mapped') }} {{ ti.xcom_pull(task_ids='mapped', map_indexes=1) }}", "['a', 'b', 'c'] b"),
+        (
+            "{{ ti.xcom_pull(task_ids='mapped') }} {{ ti.xcom_pull(task_ids='mapped', map_indexes=1) }}",
+            "['a', 'b', 'c'] b",
+        ),
         ("{{ ti.xcom_pull(task_ids='mapped', map_indexes=[0, 2]) | join('-') }}", "a-c"),
         ("{% for x in ti.xcom_pull(task_ids='mapped') %}{{ x }}{% endfor %}", "abc"),
     ])
@@ -163,7 +180,8 @@ async fn variables_connections_and_xcoms() {
 #[tokio::test]
 async fn secrets_that_are_read_are_masked() {
     let rendering = Rendering::new();
-    let template = "{{ var.value.db_password }} {{ conn.db.host }} {{ var.json.settings.token }} {{ var.value.greeting }}";
+    let template =
+        "{{ var.value.db_password }} {{ conn.db.host }} {{ var.json.settings.token }} {{ var.value.greeting }}";
     let text = rendering.text(template).await.expect("it renders");
     rendering.fixture.log.info(&format!("{text} s3cr3t-pw k-123456"));
     assert_eq!(rendering.fixture.sink.lines()[0].event, "*** h.example *** hello *** ***");
@@ -172,7 +190,8 @@ async fn secrets_that_are_read_are_masked() {
 #[tokio::test]
 async fn what_is_no_template_is_untouched() {
     let rendering = Rendering::new();
-    let args = json!({"bash_command": "echo ${X} {a,b} $((1 + 2)) {", "env": {"A": "b"}, "memory": 5, "append_env": true});
+    let args =
+        json!({"bash_command": "echo ${X} {a,b} $((1 + 2)) {", "env": {"A": "b"}, "memory": 5, "append_env": true});
     assert!(!has_template(&args));
     let rendered = rendering.args("bash", args.clone()).await.expect("nothing to do");
     assert_eq!(Value::Object(rendered), args);
@@ -243,7 +262,8 @@ async fn without_a_logical_date_its_names_are_errors() {
     let mut rendering = Rendering::new();
     rendering.context.logical_date = None;
     rendering.context.data_interval = None;
-    let text = rendering.text("{{ dag_run.logical_date }} {{ data_interval_start }} {{ dag_run.run_after | ds }}").await;
+    let text =
+        rendering.text("{{ dag_run.logical_date }} {{ data_interval_start }} {{ dag_run.run_after | ds }}").await;
     assert_eq!(text.expect("it renders"), "None None 2024-03-05");
     for name in ["ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "logical_date"] {
         let error = rendering.text(&format!("{{{{ {name} }}}}")).await.expect_err(name).to_string();

@@ -20,11 +20,11 @@ use towpath_operators::{Attempt, Context, ServiceError, Services, XComQuery};
 
 /// Everything by name; XComs by `task_id/key`.
 #[derive(Debug, Default)]
-pub struct Answers {
-    pub variables: HashMap<String, String>,
-    pub connections: HashMap<String, Connection>,
-    pub xcoms: HashMap<String, Vec<Value>>,
-    pub asked: Mutex<Vec<String>>,
+pub(crate) struct Answers {
+    pub(crate) variables: HashMap<String, String>,
+    pub(crate) connections: HashMap<String, Connection>,
+    pub(crate) xcoms: HashMap<String, Vec<Value>>,
+    pub(crate) asked: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -58,22 +58,22 @@ impl Services for Answers {
 }
 
 /// What an attempt is made of.
-pub struct Fixture {
-    pub answers: Answers,
-    pub context: Context,
-    pub sink: Arc<Memory>,
-    pub log: TaskLog,
-    pub stop: CancellationToken,
-    pub folder: tempfile::TempDir,
-    pub do_xcom_push: bool,
+pub(crate) struct Fixture {
+    pub(crate) answers: Answers,
+    pub(crate) context: Context,
+    pub(crate) sink: Arc<Memory>,
+    pub(crate) log: TaskLog,
+    pub(crate) stop: CancellationToken,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) do_xcom_push: bool,
 }
 
-pub fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).expect("a time").to_utc()
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sink = Arc::new(Memory::default());
         let clock = Arc::new(ManualClock::new(at("2024-03-06T12:00:00Z")));
         let log = TaskLog::new(sink.clone(), clock, Arc::new(Secrets::new()), Limits::default());
@@ -88,14 +88,14 @@ impl Fixture {
         }
     }
 
-    pub fn connection(mut self, conn_id: &str, uri: &str) -> Self {
+    pub(crate) fn connection(mut self, conn_id: &str, uri: &str) -> Self {
         let connection = Connection::from_uri(conn_id, uri).expect("a connection");
         self.answers.connections.insert(conn_id.to_owned(), connection);
         self
     }
 
     /// An attempt of `operator` with `args`.
-    pub fn attempt(self, operator: &str, args: Value) -> Attempt {
+    pub(crate) fn attempt(self, operator: &str, args: Value) -> Attempt {
         let task = json!({
             "task_id": "load", "operator": operator, "pool": "default_pool", "pool_slots": 1, "queue": "default",
             "priority_weight": 1, "owner": "ann", "do_xcom_push": self.do_xcom_push,
@@ -124,7 +124,7 @@ impl Fixture {
     }
 }
 
-pub fn context() -> Context {
+pub(crate) fn context() -> Context {
     let logical_date = Utc.with_ymd_and_hms(2024, 3, 5, 7, 8, 9).single().expect("a time");
     let interval = DataInterval { start: logical_date, end: at("2024-03-06T07:08:09Z") };
     let object = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
