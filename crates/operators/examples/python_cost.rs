@@ -3,6 +3,8 @@
 //! `cargo run --release -p towpath-operators --example python_cost -- 400 4`: 400 attempts, four at a time, after the
 //! chain. Beside it, what starting the interpreter for each would cost.
 
+#![expect(clippy::print_stdout, reason = "it prints what it has measured")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -182,7 +182,10 @@ impl Zygote {
         let sent = self.link.stream.async_io(Interest::WRITABLE, || self.link.send(&record, &fds)).await;
         if let Err(error) = sent {
             tracing::debug!(%error, pid = self.link.pid, "a zygote cannot be reached");
-            self.link.lock().entries.remove(&number);
+            let mut attempts = self.link.lock();
+            attempts.entries.remove(&number);
+            // The keeper is about to see it, too; nobody is to be sent here until then.
+            attempts.closed = true;
             return None;
         }
         Some((handle, events))

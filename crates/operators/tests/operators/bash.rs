@@ -3,11 +3,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use towpath_operators::bash::Bash;
 use towpath_operators::log::Memory;
-use towpath_operators::{Attempt, Operator, Outcome};
+use towpath_operators::{Operator, Outcome};
 
-use crate::support::Fixture;
+use crate::support::{Fixture, Ready};
 
-fn attempt(args: Value) -> (Attempt, Arc<Memory>) {
+fn attempt(args: Value) -> (Ready, Arc<Memory>) {
     let fixture = Fixture::new();
     let sink = Arc::clone(&fixture.sink);
     (fixture.attempt("bash", args), sink)

@@ -95,7 +95,7 @@ impl Fixture {
     }
 
     /// An attempt of `operator` with `args`.
-    pub(crate) fn attempt(self, operator: &str, args: Value) -> Attempt {
+    pub(crate) fn attempt(self, operator: &str, args: Value) -> Ready {
         let task = json!({
             "task_id": "load", "operator": operator, "pool": "default_pool", "pool_slots": 1, "queue": "default",
             "priority_weight": 1, "owner": "ann", "do_xcom_push": self.do_xcom_push,
@@ -106,13 +106,12 @@ impl Fixture {
             grace: Duration::from_millis(300),
             ..Options::default()
         };
+        let Value::Object(args) = args else { panic!("arguments are an object") };
         let folder = self.folder.path().to_owned();
-        // Tests look into the folder afterwards; the system's temporary folder is theirs anyway.
-        std::mem::forget(self.folder);
-        Attempt::new(
+        let attempt = Attempt::new(
             self.context,
             task,
-            args.as_object().cloned().expect("an object"),
+            args,
             Arc::new(self.answers),
             self.log,
             Arc::new(Supervisor::new(options).expect("the watchdog starts")),
@@ -120,7 +119,22 @@ impl Fixture {
             folder.clone(),
             folder.clone(),
             folder.join("scratch"),
-        )
+        );
+        Ready { attempt, _folder: self.folder }
+    }
+}
+
+/// An attempt whose folders go with it.
+pub(crate) struct Ready {
+    attempt: Attempt,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Ready {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        &self.attempt
     }
 }
 

@@ -81,6 +81,23 @@ impl Store {
         Ok(expired)
     }
 
+    /// Ends a run now: it fails, what has not started is skipped, what runs is stopped. False where
+    /// it is over already.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn cancel_run(&self, key: i64, why: &str, now: DateTime<Utc>) -> Result<bool> {
+        let mut step = Step::begin(self, now).await?;
+        step.lock_runs([key]).await?;
+        let open = step.runs.get(&key).is_some_and(|run| run.lock.state == RunState::Running);
+        if open {
+            step.fail_run(key, why).await?;
+            step.settle().await?;
+            step.commit().await?;
+        }
+        Ok(open)
+    }
+
     /// Pauses or unpauses a DAG. A paused one gets no new runs and starts no tasks; what runs goes
     /// on to its end. False where there is no such DAG.
     ///

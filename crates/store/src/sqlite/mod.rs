@@ -70,10 +70,10 @@ impl Sqlite {
             return Ok(Self { readers: writers.clone(), writers, wakes: wakes.clone(), watcher: None });
         }
         let readers = pool(4)
-            .connect_with(connect.clone().pragma("query_only", "on"))
+            .connect_with(connect.pragma("query_only", "on"))
             .await
             .map_err(|error| unreachable(error.to_string()))?;
-        let watcher = tokio::spawn(watch(connect, wakes.clone()));
+        let watcher = tokio::spawn(watch(writers.clone(), wakes.clone()));
         Ok(Self { writers, readers, wakes: wakes.clone(), watcher: Some(watcher) })
     }
 }
@@ -86,26 +86,19 @@ impl Drop for Sqlite {
     }
 }
 
-/// Wakes everybody when another connection has committed. `data_version` changes for commits of
-/// other connections, so those of this process count too: they are rare next to what they wake.
-async fn watch(connect: SqliteConnectOptions, wakes: Wakes) {
-    use sqlx::{ConnectOptions as _, Connection as _};
+/// Wakes everybody when another process has committed. Asked on the connection that writes:
+/// `data_version` does not change for what a connection commits itself, and the others only read.
+async fn watch(writers: SqlitePool, wakes: Wakes) {
     let mut last: Option<i64> = None;
     loop {
-        if let Ok(mut connection) = connect.clone().connect().await {
-            while let Ok(version) = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&mut connection).await {
-                if last.is_some_and(|last| last != version) {
-                    for topic in <Topic as strum::IntoEnumIterator>::iter() {
-                        wakes.wake(topic);
-                    }
-                }
-                last = Some(version);
-                tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(WATCH).await;
+        let Ok(version) = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&writers).await else { continue };
+        if last.is_some_and(|last| last != version) {
+            for topic in <Topic as strum::IntoEnumIterator>::iter() {
+                wakes.wake(topic);
             }
-            // A connection that fails is as good as closed.
-            let _ = connection.close().await;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        last = Some(version);
     }
 }
 

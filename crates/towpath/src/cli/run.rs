@@ -65,6 +65,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let mut progress = progress::Progress::new(&dag, !args.quiet, std::io::stderr().is_terminal());
     progress.begin(&run);
     let ended = carry_out(session, &store, &run, queue, &stop, &mut progress).await?;
+    if ended == Ended::Interrupted {
+        store.cancel_run(run.key, "`towpath run` was interrupted", session.now()).await?;
+    }
     let run = store.run_by_key(run.key).await?.context("the run has gone")?;
     let outcome = summary::print(&store, session, &dag, &run).await?;
     store.close().await;

@@ -107,6 +107,7 @@ fn an_interrupted_run_ends_its_tasks() {
     let shown = environment.ok(&["runs", "show", "slow", "-o", "json"]).json();
     let running = shown["task_instances"].as_array().unwrap().iter().filter(|task| task["state"] == "running").count();
     assert_eq!(running, 0, "{shown}");
+    assert_eq!(shown["state"], "failed", "{shown}");
 }
 
 #[test]

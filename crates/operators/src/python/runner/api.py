@@ -121,8 +121,8 @@ class Connection:
     """How to reach another system."""
 
     def __init__(
-        self, conn_id=None, conn_type=None, description=None, host=None, login=None, password=None, schema=None, port=None,
-        extra=None, uri=None,
+        self, conn_id=None, conn_type=None, description=None, host=None, login=None, password=None, schema=None,
+        port=None, extra=None, uri=None,
     ):  # fmt: skip
         self.conn_id = conn_id
         self.conn_type = conn_type
@@ -223,13 +223,14 @@ class Connection:
         return {**{name: getattr(self, name) for name in names}, "extra": self.extra_dejson}
 
     def as_json(self):
-        fields = {name: value for name, value in self.to_dict().items() if name != "conn_id" and value not in (None, {})}
-        return json.dumps(fields)
+        fields = self.to_dict()
+        del fields["conn_id"]
+        return json.dumps({name: value for name, value in fields.items() if value not in (None, {})})
 
     def get_hook(self, *, hook_params=None):
         raise AirflowException(
-            f"connection `{self.conn_id}`: Towpath has no hooks; use the client library for `{self.conn_type}` with the "
-            "connection's fields"
+            f"connection `{self.conn_id}`: Towpath has no hooks; use the client library for `{self.conn_type}` "
+            "with the connection's fields"
         )
 
     def __repr__(self):
@@ -316,7 +317,8 @@ class TaskFunction:
 
     def _no_graph(self, *_args, **_kwargs):
         raise AirflowException(
-            f"`{self.function.__name__}`: tasks cannot be mapped from Python in Towpath; use `expand` and `partial` in the DAG file"
+            f"`{self.function.__name__}`: tasks cannot be mapped from Python in Towpath; use `expand` and `partial` "
+            "in the DAG file"
         )
 
     expand = partial = expand_kwargs = _no_graph
@@ -337,7 +339,9 @@ class _TaskDecorator:
     def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
-        raise AirflowException(f"`@task.{name}` is not known to Towpath; use `@task`, and the operator `{name}` in the DAG file")
+        raise AirflowException(
+            f"`@task.{name}` is not known to Towpath; use `@task`, and the operator `{name}` in the DAG file"
+        )
 
 
 task = _TaskDecorator()

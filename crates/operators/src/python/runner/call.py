@@ -70,8 +70,8 @@ def import_function(path, folders):
     if module is None:
         looked = ", ".join(f"`{folder}`" for folder in folders)
         raise SetupError(
-            f"python_callable `{path}`: there is no module `{'.'.join(parts[:-1])}` in {looked} or among the packages of "
-            f"`{sys.executable}`"
+            f"python_callable `{path}`: there is no module `{'.'.join(parts[:-1])}` in {looked} or among the packages "
+            f"of `{sys.executable}`"
         )
     return attribute(module, parts[count:], f"python_callable `{path}`", f"module `{module.__name__}`")
 

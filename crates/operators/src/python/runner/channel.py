@@ -27,6 +27,7 @@ STDOUT, STDERR, LOG, QUERY, PUSH, MASK, RESULT = 1, 2, 3, 4, 5, 6, 7
 class Channel:
     def __init__(self, fd):
         self._fd = fd
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._call_lock = threading.Lock()
         self._local = threading.local()
@@ -94,6 +95,11 @@ class Channel:
 
     def on_terminate(self, signum, frame):
         """Handler of SIGTERM: the task gets an exception, once, and not inside of a frame."""
+        if os.getpid() != self._pid:
+            # A process that the task has just forked, and that has not come to `detach` yet.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         if self._terminated:
             return
         self._terminate = True

@@ -26,8 +26,8 @@ class DateTime(datetime):
         year = self.year + years + month // 12
         month = month % 12 + 1
         day = min(self.day, calendar.monthrange(year, month)[1])
-        step = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=microseconds)
-        return self.replace(year=year, month=month, day=day) + step
+        step = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return self.replace(year=year, month=month, day=day) + step + timedelta(microseconds=microseconds)
 
     def subtract(self, **units):
         return self.add(**{unit: -count for unit, count in units.items()})

@@ -48,8 +48,8 @@ def encode(value, key, task_id, limit_bytes):
         raise XComError(f"{name}: {'value at ' + place if place else 'the value'} is {unfit.reason}") from None
     if len(data) > limit_bytes:
         raise XComError(
-            f"{name}: the value takes {len(data)} bytes as JSON, more than the limit of {limit_bytes}; write it to a file "
-            "or a table and return the name"
+            f"{name}: the value takes {len(data)} bytes as JSON, more than the limit of {limit_bytes}; write it to a "
+            "file or a table and return the name"
         )
     return data
 
@@ -70,7 +70,8 @@ def _plain(value, path, depth):
     if isinstance(value, int):
         if MIN_INT <= value <= MAX_INT:
             return int(value)
-        raise _Unfit(path, f"the integer {_short(value)}, which is too large for JSON as other programs read it; return str(...)")
+        reason = f"the integer {_short(value)}, which is too large for JSON as other programs read it; return str(...)"
+        raise _Unfit(path, reason)
     if isinstance(value, float):
         return _number(value, path)
     if depth >= MAX_DEPTH:
