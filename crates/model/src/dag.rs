@@ -476,10 +476,7 @@ mod tests {
         let errors = dag(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["d"]), ("e", &["a"])]).unwrap_err();
         let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         texts.sort();
-        assert_eq!(
-            texts,
-            ["the tasks form a cycle: a -> b -> c -> a", "the tasks form a cycle: d -> d"]
-        );
+        assert_eq!(texts, ["the tasks form a cycle: a -> b -> c -> a", "the tasks form a cycle: d -> d"]);
     }
 
     #[test]

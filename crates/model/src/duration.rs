@@ -92,7 +92,9 @@ fn iso_seconds(text: &str) -> Option<f64> {
     let (date, time) = upper.split_once('T').unwrap_or((&upper, ""));
     let mut total = 0.0;
     let mut seen = false;
-    for (part, units) in [(date, &[('W', 604_800.0), ('D', 86_400.0)][..]), (time, &[('H', 3_600.0), ('M', 60.0), ('S', 1.0)][..])] {
+    for (part, units) in
+        [(date, &[('W', 604_800.0), ('D', 86_400.0)][..]), (time, &[('H', 3_600.0), ('M', 60.0), ('S', 1.0)][..])]
+    {
         let mut rest = part;
         while !rest.is_empty() {
             let split = rest.find(|c: char| c.is_ascii_alphabetic())?;
@@ -135,7 +137,6 @@ pub mod micros_opt {
     ///
     /// # Errors
     /// Those of the serializer.
-    #[expect(clippy::ref_option, reason = "serde's `with` calls it with a reference to the field")]
     pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         value.map(|d| d.as_micros() as u64).serialize(serializer)
     }
@@ -184,7 +185,15 @@ mod tests {
 
     #[test]
     fn humanizes_to_two_units() {
-        for (ms, text) in [(0, "0ms"), (340, "340ms"), (1_540, "1.5s"), (12_000, "12s"), (72_000, "1m 12s"), (5_400_000, "1h 30m"), (90_000_000, "1d 1h")] {
+        for (ms, text) in [
+            (0, "0ms"),
+            (340, "340ms"),
+            (1_540, "1.5s"),
+            (12_000, "12s"),
+            (72_000, "1m 12s"),
+            (5_400_000, "1h 30m"),
+            (90_000_000, "1d 1h"),
+        ] {
             assert_eq!(humanize(Duration::from_millis(ms)), text);
         }
     }

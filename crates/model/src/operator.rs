@@ -75,8 +75,11 @@ impl ArgSpec {
 
 /// Arguments of every operator that starts a process.
 const ENV: ArgSpec = arg("env", ArgKind::TextMap, "Environment variables of the process").templated();
-const APPEND_ENV: ArgSpec =
-    arg("append_env", ArgKind::Bool, "Also pass the worker's own environment (default: only PATH, HOME, LANG and the like)");
+const APPEND_ENV: ArgSpec = arg(
+    "append_env",
+    ArgKind::Bool,
+    "Also pass the worker's own environment (default: only PATH, HOME, LANG and the like)",
+);
 const CWD: ArgSpec =
     arg("cwd", ArgKind::Path, "Working directory; by default a fresh one that is removed afterwards").templated();
 const MEMORY: ArgSpec =
@@ -110,7 +113,10 @@ pub const SPECS: &[OperatorSpec] = &[
         ],
         summary: "Runs a command in bash; the last line it prints is its XCom",
         args: &[
-            arg("bash_command", ArgKind::Text, "The command, or a script of several lines").required().templated().aka(&["command"]),
+            arg("bash_command", ArgKind::Text, "The command, or a script of several lines")
+                .required()
+                .templated()
+                .aka(&["command"]),
             ENV,
             APPEND_ENV,
             CWD,
@@ -140,8 +146,11 @@ pub const SPECS: &[OperatorSpec] = &[
             arg("code", ArgKind::Text, "Python source to run; the value of a variable `result` is its XCom"),
             arg("op_args", ArgKind::List, "Positional arguments of the function").templated(),
             arg("op_kwargs", ArgKind::Map, "Keyword arguments of the function").templated(),
-            arg("templates_dict", ArgKind::Map, "Values that are rendered and passed as the keyword `templates_dict`").templated(),
-            arg("python", ArgKind::Text, "The interpreter, or the folder of a virtual environment").templated().aka(&["venv"]),
+            arg("templates_dict", ArgKind::Map, "Values that are rendered and passed as the keyword `templates_dict`")
+                .templated(),
+            arg("python", ArgKind::Text, "The interpreter, or the folder of a virtual environment")
+                .templated()
+                .aka(&["venv"]),
             arg("show_return_value_in_logs", ArgKind::Bool, "Log the returned value (default true)"),
             ENV,
             APPEND_ENV,
@@ -158,15 +167,30 @@ pub const SPECS: &[OperatorSpec] = &[
         ],
         summary: "Sends an HTTP request; the body of the response is its XCom",
         args: &[
-            arg("endpoint", ArgKind::Text, "A full URL, or a path below the connection's host").templated().aka(&["url"]),
+            arg("endpoint", ArgKind::Text, "A full URL, or a path below the connection's host")
+                .templated()
+                .aka(&["url"]),
             arg("http_conn_id", ArgKind::Text, "The connection that holds host, credentials and default headers"),
-            arg("method", ArgKind::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]), "The method (default GET)"),
+            arg(
+                "method",
+                ArgKind::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]),
+                "The method (default GET)",
+            ),
             arg("headers", ArgKind::TextMap, "Headers to send").templated(),
-            arg("data", ArgKind::Any, "The body: text is sent as it is, a mapping as JSON; with GET, query parameters").templated(),
+            arg("data", ArgKind::Any, "The body: text is sent as it is, a mapping as JSON; with GET, query parameters")
+                .templated(),
             arg("timeout", ArgKind::Duration, "Longest time for the whole exchange (default 60 s)"),
-            arg("response_filter", ArgKind::Text, "A template expression over `response` (`status`, `headers`, `text`, `json`) whose value is the XCom"),
+            arg(
+                "response_filter",
+                ArgKind::Text,
+                "A template expression over `response` (`status`, `headers`, `text`, `json`) whose value is the XCom",
+            ),
             arg("response_check", ArgKind::Text, "A template expression over `response` that must be true"),
-            arg("extra_options", ArgKind::Map, "`check_response: false` accepts every status, `verify: false` every certificate"),
+            arg(
+                "extra_options",
+                ArgKind::Map,
+                "`check_response: false` accepts every status, `verify: false` every certificate",
+            ),
             arg("log_response", ArgKind::Bool, "Log the body of the response (default false)"),
         ],
         one_of: &[],

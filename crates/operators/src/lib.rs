@@ -21,4 +21,4 @@ pub mod registry;
 pub mod template;
 pub mod watchdog;
 
-pub use attempt::{Attempt, Context, Operator, Outcome, Services, ServiceError, StopReason, XComQuery};
+pub use attempt::{Attempt, Context, Operator, Outcome, ServiceError, Services, StopReason, XComQuery};

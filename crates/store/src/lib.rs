@@ -22,6 +22,8 @@
 //! broke during the commit, that all of it may have; repeating it is safe, since each guard fails
 //! on the second time). [`Error::is_transient`] says whether to try again.
 
+#![expect(clippy::duplicate_mod, reason = "`rows` is compiled for each dialect on purpose")]
+
 mod backend;
 mod batch;
 mod crypto;

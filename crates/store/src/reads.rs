@@ -33,25 +33,31 @@ pub(crate) trait ReadRows {
 /// Runs of which this process has claimed tasks, as they were then: what an attempt needs of its
 /// run never changes.
 #[derive(Debug, Default)]
-pub(crate) struct RunCache(Mutex<(HashMap<i64, Arc<RunRecord>>, VecDeque<i64>)>);
+pub(crate) struct RunCache(Mutex<CachedRuns>);
+
+#[derive(Debug, Default)]
+struct CachedRuns {
+    by_key: HashMap<i64, Arc<RunRecord>>,
+    /// Keys, oldest first.
+    order: VecDeque<i64>,
+}
 
 impl RunCache {
     const CAPACITY: usize = 1_024;
 
     fn get(&self, key: i64) -> Option<Arc<RunRecord>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(&key).cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_key.get(&key).cloned()
     }
 
     fn put(&self, run: &Arc<RunRecord>) {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (map, order) = &mut *guard;
-        if map.insert(run.key, Arc::clone(run)).is_none() {
-            order.push_back(run.key);
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs.by_key.insert(run.key, Arc::clone(run)).is_none() {
+            runs.order.push_back(run.key);
         }
-        if order.len() > Self::CAPACITY
-            && let Some(oldest) = order.pop_front()
+        if runs.order.len() > Self::CAPACITY
+            && let Some(oldest) = runs.order.pop_front()
         {
-            map.remove(&oldest);
+            runs.by_key.remove(&oldest);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! The real binary runs as a daemon of its own; times are the daemon's, from the moment a run was
 //! triggered over HTTP to the end of its last task.
 
+#![expect(clippy::print_stdout, reason = "what a benchmark has found is its output")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,7 +63,11 @@ async fn measure(dialect: &str, chain: f64, wide: f64) -> Result<()> {
     let seconds = daemon.timed("xcom", 5).await?;
     row("three tasks passing XComs", seconds, "0.06 s", None);
     let rate = daemon.rate_of_empty_tasks(20).await?;
-    println!("  {:<38} {rate:>9.0}/s   bar {}", "`empty` tasks, DAGs of 1,000", if dialect == "sqlite" { "20,000/s" } else { "10,000/s" });
+    println!(
+        "  {:<38} {rate:>9.0}/s   bar {}",
+        "`empty` tasks, DAGs of 1,000",
+        if dialect == "sqlite" { "20,000/s" } else { "10,000/s" }
+    );
 
     let (megabytes, percent) = daemon.idle(Duration::from_secs(10))?;
     println!("  {:<38} {megabytes:>8.1} MB, {percent:.2}% of a core   bar 40 MB, 1%", "idle, after all of that");
@@ -94,7 +100,10 @@ async fn many_files(folder: &Path, database: Option<&str>) -> Result<()> {
     row("10,000 DAG files, first look", start.elapsed().as_secs_f64(), "5 s", None);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let start = Instant::now();
-    std::fs::write(dags.join("42/dag_04242.yaml"), "description: changed\nschedule: null\ntasks:\n  a: { operator: empty }\n")?;
+    std::fs::write(
+        dags.join("42/dag_04242.yaml"),
+        "description: changed\nschedule: null\ntasks:\n  a: { operator: empty }\n",
+    )?;
     while daemon.get("/api/v2/dags/dag_04242").await?["description"] != "changed" {
         anyhow::ensure!(start.elapsed() < LIMIT, "the change was not seen");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -134,7 +143,10 @@ fn write_dags(folder: &Path) -> Result<()> {
     std::fs::write(folder.join("chain.yaml"), chain(bash, 40))?;
     std::fs::write(folder.join("python_chain.yaml"), chain(python, 40))?;
     std::fs::write(folder.join("wide.yaml"), wide(bash, 16))?;
-    std::fs::write(folder.join("empty.yaml"), wide("operator: empty", 16) + "  end: { operator: bash, bash_command: 'true' }\n")?;
+    std::fs::write(
+        folder.join("empty.yaml"),
+        wide("operator: empty", 16) + "  end: { operator: bash, bash_command: 'true' }\n",
+    )?;
     std::fs::write(
         folder.join("xcom.yaml"),
         "schedule: null\ntasks:\n  a: { operator: python, python_callable: fib.one }\n  \

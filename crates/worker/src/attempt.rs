@@ -55,13 +55,14 @@ impl Job {
         let clock = Arc::clone(&self.options.clock);
         let secrets = Arc::new(Secrets::default());
         let key = LogKey { task: self.claimed.key.clone(), try_number: self.claimed.try_number };
-        let log =
-            TaskLog::new(self.logs.sink(key), Arc::clone(&clock), Arc::clone(&secrets), self.options.log_limits);
+        let log = TaskLog::new(self.logs.sink(key), Arc::clone(&clock), Arc::clone(&secrets), self.options.log_limits);
         let mut xcoms = Vec::new();
         let run = self.execute(&log, secrets, &mut xcoms);
         let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
             Ok(outcome) => outcome,
-            Err(panic) => Outcome::Failed { error: format!("the operator panicked: {}", text_of(&*panic)), retry: true },
+            Err(panic) => {
+                Outcome::Failed { error: format!("the operator panicked: {}", text_of(&*panic)), retry: true }
+            }
         };
         let (outcome, note) = self.judge(outcome, &log);
         log.finish();
@@ -81,7 +82,10 @@ impl Job {
             Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
         };
         let Some(task) = dag.task(&self.claimed.key.task_id) else {
-            let error = format!("task `{}` is not in version {} of the DAG", self.claimed.key.task_id, self.claimed.run.version_number);
+            let error = format!(
+                "task `{}` is not in version {} of the DAG",
+                self.claimed.key.task_id, self.claimed.run.version_number
+            );
             return Outcome::Failed { error, retry: false };
         };
         let dag_folder = match self.dag_folder().await {

@@ -56,7 +56,11 @@ struct Batch {
 }
 
 impl Loop {
-    pub(crate) async fn start(options: Options, soft: CancellationToken, hard: CancellationToken) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        options: Options,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) -> Result<Self, Error> {
         let job_id = register(&options, &soft).await?;
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
         let wakes = options.store.wakes();
@@ -180,7 +184,10 @@ impl Loop {
                 }
                 Err(error) if error.is_transient() => backoff.wait(&error, &self.hard).await,
                 Err(error) if batch.reports.len() > 1 => {
-                    tracing::error!("{} reports were refused together and are sent one by one: {error}", batch.reports.len());
+                    tracing::error!(
+                        "{} reports were refused together and are sent one by one: {error}",
+                        batch.reports.len()
+                    );
                     self.split(batch).await;
                     return Ok(());
                 }
@@ -280,7 +287,10 @@ impl Loop {
                 }
             }
             Ok(_) => {
-                tracing::warn!("this worker counts as lost: its {} attempts are stopped and it registers anew", running.len());
+                tracing::warn!(
+                    "this worker counts as lost: its {} attempts are stopped and it registers anew",
+                    running.len()
+                );
                 self.stop_all(StopReason::Lost);
                 self.running.clear();
                 self.job_id = register(&self.options, &self.soft).await?;

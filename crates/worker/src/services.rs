@@ -19,6 +19,7 @@ pub(crate) struct StoreServices {
     pub(crate) secrets: Arc<Secrets>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes by value")]
 fn away(error: towpath_store::Error) -> ServiceError {
     ServiceError(error.to_string())
 }

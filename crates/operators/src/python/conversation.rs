@@ -233,11 +233,7 @@ impl<'a> Conversation<'a> {
         match ready {
             Ready::Control => self.read_control(true),
             Ready::Outbox => self.write(),
-            Ready::Output(stream) => {
-                // What Python code printed before a subprocess did comes first.
-                self.read_control(false);
-                self.read_output(*stream, None);
-            }
+            Ready::Output(stream) => self.read_output(*stream),
         }
     }
 
@@ -295,10 +291,8 @@ impl<'a> Conversation<'a> {
             // Bytes that were in the pipes when this was sent have been written before it.
             for (stream, waiting) in [(Stream::Stdout, header.waiting_stdout), (Stream::Stderr, header.waiting_stderr)]
             {
-                if waiting > 0 {
-                    let unread = self.pipe(stream).unread(waiting, header.at_ns);
-                    self.read_output(stream, Some(unread));
-                }
+                let until = self.pipe(stream).0.total_at(header.at_ns) + waiting as u64;
+                self.pass_on(stream, Some(until));
             }
             if let Err(error) = self.take_frame(header.kind, payload) {
                 return self.give_up(format!("a frame that cannot be read: {error}"));
@@ -309,10 +303,10 @@ impl<'a> Conversation<'a> {
         self.inbox = inbox;
     }
 
-    fn pipe(&mut self, stream: Stream) -> &mut Pipe {
+    fn pipe(&mut self, stream: Stream) -> (&mut Pipe, &mut [u8]) {
         match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+            Stream::Stdout => (&mut self.stdout, &mut self.buffer),
+            Stream::Stderr => (&mut self.stderr, &mut self.buffer),
         }
     }
 
@@ -336,33 +330,35 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Passes on what is in a pipe: all, as the runtime says that there is something, or at most `limit` bytes.
-    fn read_output(&mut self, stream: Stream, limit: Option<usize>) {
-        let log = &self.attempt.log;
-        let pipe = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        let mut left = limit.unwrap_or(usize::MAX);
+    /// Takes what is in a pipe, as the runtime says that there is something. It is passed on after the frames that were sent
+    /// before it was written, and these have certainly arrived by now.
+    fn read_output(&mut self, stream: Stream) {
         for _ in 0..READS_IN_A_ROW {
-            let Some(receiver) = pipe.end.as_ref().filter(|_| left > 0) else { return };
-            let size = left.min(self.buffer.len());
-            let buffer = &mut self.buffer[..size];
-            let result = match limit {
-                Some(_) => nix::unistd::read(receiver.as_fd(), buffer).map_err(io::Error::from),
-                None => receiver.try_read(buffer),
-            };
-            match result {
-                Ok(0) => pipe.end = None,
-                Ok(count) => {
-                    pipe.has_read(count);
-                    log.bytes(stream, &self.buffer[..count]);
-                    left -= count;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => pipe.end = None,
+            let (pipe, buffer) = self.pipe(stream);
+            if !pipe.take(buffer, true) {
+                break;
             }
+        }
+        self.read_control(false);
+        self.pass_on(stream, None);
+    }
+
+    /// Passes on a pipe's bytes up to number `until`, as far as they are there; without it, what has been read.
+    fn pass_on(&mut self, stream: Stream, until: Option<u64>) {
+        let log = &self.attempt.log;
+        let (pipe, buffer) = self.pipe(stream);
+        let until = until.unwrap_or(pipe.total);
+        while pipe.total < until {
+            let missing = usize::try_from(until - pipe.total).unwrap_or(usize::MAX).min(buffer.len());
+            if !pipe.take(&mut buffer[..missing], false) {
+                break;
+            }
+        }
+        let passed = pipe.total - pipe.held.len() as u64;
+        let count = usize::try_from(until.saturating_sub(passed)).unwrap_or(usize::MAX).min(pipe.held.len());
+        if count > 0 {
+            log.bytes(stream, &pipe.held[..count]);
+            pipe.held.drain(..count);
         }
     }
 
@@ -391,6 +387,8 @@ struct Pipe {
     end: Option<pipe::Receiver>,
     /// Bytes read so far.
     total: u64,
+    /// The last of them, which have not been passed on.
+    held: Vec<u8>,
     /// Of the reads that are younger than the newest frame: when they were done, and the total then.
     reads: VecDeque<(u64, u64)>,
     /// The total when the newest frame was made.
@@ -399,24 +397,39 @@ struct Pipe {
 
 impl Pipe {
     fn new(end: pipe::Receiver) -> Self {
-        Self { end: Some(end), total: 0, reads: VecDeque::new(), total_at_frame: 0 }
+        Self { end: Some(end), total: 0, held: Vec::new(), reads: VecDeque::new(), total_at_frame: 0 }
     }
 
-    fn has_read(&mut self, count: usize) {
-        self.total += count as u64;
-        if self.reads.len() == READS_KEPT {
-            self.total_at_frame = self.reads.pop_front().map_or(self.total_at_frame, |(_, total)| total);
+    /// Reads once; false when there is nothing. With `asked` because the runtime says that there is something, and then it
+    /// learns when there is no more.
+    fn take(&mut self, buffer: &mut [u8], asked: bool) -> bool {
+        let Some(end) = &self.end else { return false };
+        let result =
+            if asked { end.try_read(buffer) } else { nix::unistd::read(end.as_fd(), buffer).map_err(io::Error::from) };
+        match result {
+            Ok(0) => self.end = None,
+            Ok(count) => {
+                self.held.extend_from_slice(&buffer[..count]);
+                self.total += count as u64;
+                if self.reads.len() == READS_KEPT {
+                    self.total_at_frame = self.reads.pop_front().map_or(self.total_at_frame, |(_, total)| total);
+                }
+                self.reads.push_back((monotonic_ns(), self.total));
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(_) => self.end = None,
         }
-        self.reads.push_back((monotonic_ns(), self.total));
+        false
     }
 
-    /// How many of the `waiting` bytes that were in the pipe at `at_ns` are still there.
-    fn unread(&mut self, waiting: usize, at_ns: u64) -> usize {
+    /// How many bytes had been read at that time, which is not before that of the last question.
+    fn total_at(&mut self, at_ns: u64) -> u64 {
         while let Some((_, total)) = self.reads.pop_front_if(|(done_ns, _)| *done_ns <= at_ns) {
             self.total_at_frame = total;
         }
-        let until = self.total_at_frame + waiting as u64;
-        usize::try_from(until.saturating_sub(self.total)).unwrap_or(usize::MAX)
+        self.total_at_frame
     }
 
     async fn ready(&self) {

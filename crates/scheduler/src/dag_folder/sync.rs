@@ -14,7 +14,7 @@ use super::{DagFolder, Found, SECOND_LOOK};
 use crate::outage::GivenUp;
 
 /// Files that are read and stored together.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 /// DAGs that are recalled together.
 const PAGE: u32 = 1_000;
 /// Rounds of reading heirs: each may find that the file has changed again.

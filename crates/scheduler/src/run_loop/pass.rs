@@ -213,7 +213,7 @@ impl Pass {
         Ok(moved)
     }
 
-    /// A transient error ends the pass; another one is logged, and the others steps go on.
+    /// A transient error ends the pass; another one is logged, and the other steps go on.
     fn pass_over<T: Default>(&mut self, step: &str, answer: Result<T>) -> Result<T> {
         match answer {
             Ok(answer) => Ok(answer),

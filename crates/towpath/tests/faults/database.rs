@@ -8,7 +8,8 @@ use crate::harness::{LIMIT, Process, Project};
 fn a_database_that_is_not_there_at_start_is_named() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let project = runtime.block_on(Project::new("sqlite"));
-    let output = project.command(&["db", "check", "--database", "postgres://nobody@127.0.0.1:1/none"]).output().unwrap();
+    let output =
+        project.command(&["db", "check", "--database", "postgres://nobody@127.0.0.1:1/none"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("127.0.0.1:1") && text.lines().count() <= 3, "{text}");
@@ -38,7 +39,10 @@ async fn a_database_that_goes_away_for_ten_seconds() {
             format!("  t{i:02}: {{operator: bash, bash_command: 'echo {i} >> ../../../done; sleep 0.1'{after}}}\n")
         })
         .collect();
-    project.write_dag("chain.yaml", &format!("tasks:\n{}", tasks.replace("../../../done", &project.path("done").display().to_string())));
+    project.write_dag(
+        "chain.yaml",
+        &format!("tasks:\n{}", tasks.replace("../../../done", &project.path("done").display().to_string())),
+    );
     let daemon = Process::up(&project);
     let run_id = daemon.trigger("chain").await;
     tokio::time::sleep(Duration::from_millis(800)).await;

@@ -48,13 +48,13 @@ impl Project {
     }
 
     /// Copies an example with what belongs to it, changed by `edit`.
-    pub(crate) fn copy_example(&self, names: &[&str], edit: impl Fn(String) -> String) {
+    pub(crate) fn copy_example(&self, names: &[&str], edit: impl Fn(&str) -> String) {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dags");
         for name in names {
             let target = self.path("dags").join(name);
             std::fs::create_dir_all(target.parent().unwrap()).unwrap();
             let text = std::fs::read_to_string(examples.join(name)).unwrap();
-            std::fs::write(target, if name.ends_with(".yaml") { edit(text) } else { text }).unwrap();
+            std::fs::write(target, if name.ends_with(".yaml") { edit(&text) } else { text }).unwrap();
         }
     }
 

@@ -11,8 +11,11 @@ const KILLS: usize = 20;
 const FLIGHTS: &[&str] = &["flights_daily.yaml", "flights.py", "data/nycflights13/flights-2013-01.csv"];
 
 /// A lost attempt is a failed one, so twenty kills need more tries than a good day does.
-fn more_tries(text: String) -> String {
-    text.replace("retries: 3", "retries: 60").replace("retries: 2", "retries: 60").replace("retry_delay: 2s", "retry_delay: 0.1s").replace("retry_delay: 1s", "retry_delay: 0.1s")
+fn more_tries(text: &str) -> String {
+    text.replace("retries: 3", "retries: 60")
+        .replace("retries: 2", "retries: 60")
+        .replace("retry_delay: 2s", "retry_delay: 0.1s")
+        .replace("retry_delay: 1s", "retry_delay: 0.1s")
 }
 
 fn is_over(runs: &[serde_json::Value], count: usize) -> bool {
@@ -28,7 +31,13 @@ async fn check_flights(daemon: &Process, project: &Project) {
             assert!(runs.iter().all(|run| run["state"] == "success"), "{runs:#?}");
             break;
         }
-        assert!(start.elapsed() < LIMIT, "{} runs: {:?}\n{}", runs.len(), runs.iter().map(|r| r["state"].clone()).collect::<Vec<_>>(), project.log());
+        assert!(
+            start.elapsed() < LIMIT,
+            "{} runs: {:?}\n{}",
+            runs.len(),
+            runs.iter().map(|r| r["state"].clone()).collect::<Vec<_>>(),
+            project.log()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (flights, distinct, delays, days) = warehouse(&project.path("warehouse/flights.db")).await;
@@ -170,7 +179,8 @@ async fn flights_with_separate_processes_postgres() {
 
 /// Kills a process that works for the worker `pid`, if there is one just now.
 fn kill_a_task(pid: u32) {
-    let children = std::process::Command::new("ps").args(["-o", "pid=,args=", "--ppid", &pid.to_string()]).output().unwrap();
+    let children =
+        std::process::Command::new("ps").args(["-o", "pid=,args=", "--ppid", &pid.to_string()]).output().unwrap();
     let text = String::from_utf8_lossy(&children.stdout).into_owned();
     let bash = text.lines().find(|line| line.contains("bash"));
     if let Some(child) = bash.and_then(|line| line.split_whitespace().next()) {
@@ -182,7 +192,10 @@ fn kill_a_task(pid: u32) {
 async fn a_killed_worker_leaves_no_process_behind() {
     let project = Project::new("sqlite").await;
     let mark = format!("{:016x}", rand_mark());
-    project.write_dag("long.yaml", &format!("tasks:\n  a: {{operator: bash, bash_command: 'sleep 600 & sleep 600; : {mark}'}}\n"));
+    project.write_dag(
+        "long.yaml",
+        &format!("tasks:\n  a: {{operator: bash, bash_command: 'sleep 600 & sleep 600; : {mark}'}}\n"),
+    );
     let daemon = Process::up(&project);
     daemon.trigger("long").await;
     let running = || {

@@ -2,6 +2,8 @@
 //!
 //! The seeds are fixed by default and printed; `TOWPATH_SEED` replays or varies them.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests; the seed belongs into their output")]
+
 mod database;
 mod harness;
 mod killed;

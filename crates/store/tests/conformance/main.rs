@@ -1,0 +1,10 @@
+//! What a store promises, checked against both dialects: every case runs on SQLite and on PostgreSQL.
+//!
+//! A case is an `async fn name(store: Store)` that gets an empty, migrated store; `both!` stamps it
+//! out. Time is made up ([`harness::time`]); nothing here sleeps.
+
+mod harness;
+
+mod jobs;
+mod limits;
+mod reports;
