@@ -166,6 +166,7 @@ impl Loop {
                 }
                 Err(error) => {
                     self.outages.begun(&error);
+                    self.pass.database_was_away();
                     tokio::select! {
                         () = soft.cancelled() => {}
                         () = tokio::time::sleep(backoff.next()) => {}

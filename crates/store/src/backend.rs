@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use towpath_model::state::{RunState, TaskState};
 
 use crate::Result;
-use crate::batch::{ClaimedRow, CurrentAttempt, EndRow, Held, MoveRow, OutcomeRow, RunLock, TaskRow, Waiting, XComRow, NewTaskRow, RunRow};
+use crate::batch::{
+    ClaimedRow, CurrentAttempt, EndRow, Held, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
+    XComRow,
+};
 use crate::logs::LogChunk;
 use crate::records::TaskKey;
 use crate::wake::Topic;
@@ -22,7 +25,9 @@ pub enum Dialect {
 
 /// One database.
 #[async_trait]
-pub(crate) trait Backend: crate::dags::DagRows + crate::secrets::SecretRows + crate::reads::ReadRows + Send + Sync + std::fmt::Debug {
+pub(crate) trait Backend:
+    crate::dags::DagRows + crate::secrets::SecretRows + crate::reads::ReadRows + Send + Sync + std::fmt::Debug
+{
     fn dialect(&self) -> Dialect;
     async fn migrate(&self) -> Result<()>;
     async fn pending_migrations(&self) -> Result<Vec<String>>;
@@ -34,7 +39,9 @@ pub(crate) trait Backend: crate::dags::DagRows + crate::secrets::SecretRows + cr
 
 /// One step: a transaction.
 #[async_trait]
-pub(crate) trait Tx: RunStatements + TaskStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send {
+pub(crate) trait Tx:
+    RunStatements + TaskStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send
+{
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.
     async fn commit(self: Box<Self>, topics: &[Topic]) -> Result<()>;
 }
@@ -56,7 +63,13 @@ pub(crate) trait RunStatements {
 
 #[async_trait]
 pub(crate) trait TaskStatements {
-    async fn insert_task_instances(&mut self, run_key: i64, run_order: DateTime<Utc>, rows: &[NewTaskRow], now: DateTime<Utc>) -> Result<()>;
+    async fn insert_task_instances(
+        &mut self,
+        run_key: i64,
+        run_order: DateTime<Utc>,
+        rows: &[NewTaskRow],
+        now: DateTime<Utc>,
+    ) -> Result<()>;
     async fn current_attempts(&mut self, held: &[Held]) -> Result<Vec<CurrentAttempt>>;
     async fn attempts_of_worker(&mut self, job_id: i64) -> Result<Vec<Held>>;
     async fn attempts_of_run(&mut self, run_key: i64) -> Result<Vec<Held>>;
@@ -76,7 +89,12 @@ pub(crate) trait TaskStatements {
     async fn live_by_pool(&mut self) -> Result<HashMap<String, i64>>;
     /// Locks pools in the order of their names; their slots.
     async fn lock_pools(&mut self, names: &[String]) -> Result<HashMap<String, i64>>;
-    async fn claim(&mut self, claim: &crate::engine::report::Claim, attempt: i64, now: DateTime<Utc>) -> Result<Vec<ClaimedRow>>;
+    async fn claim(
+        &mut self,
+        claim: &crate::engine::report::Claim,
+        attempt: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ClaimedRow>>;
     /// Those of the runs in which something is unfinished.
     async fn unfinished(&mut self, keys: &[i64]) -> Result<Vec<i64>>;
     async fn failed_tasks(&mut self, run_key: i64) -> Result<Vec<(String, TaskState)>>;
@@ -92,7 +110,10 @@ pub(crate) const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE suc
 
 /// Names of the migrations that are not among the `applied` ones. A database without the table of
 /// migrations has had none.
-pub(crate) fn pending(migrator: &sqlx::migrate::Migrator, applied: Result<Vec<i64>, sqlx::Error>) -> Result<Vec<String>> {
+pub(crate) fn pending(
+    migrator: &sqlx::migrate::Migrator,
+    applied: Result<Vec<i64>, sqlx::Error>,
+) -> Result<Vec<String>> {
     let applied = match applied {
         Ok(applied) => applied,
         Err(sqlx::Error::Database(_)) => Vec::new(),

@@ -1,6 +1,6 @@
 //! DAGs and their versions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -102,12 +102,12 @@ pub(crate) trait DagStatements {
     /// False where it was so already.
     async fn set_paused(&mut self, dag_id: &str, paused: bool) -> Result<bool>;
     async fn known_hashes(&mut self, rows: &[DagRow<'_>]) -> Result<Vec<KnownHash>>;
-    async fn upsert_dags(&mut self, rows: &[DagRow<'_>], now: DateTime<Utc>) -> Result<()>;
+    /// Locks the DAGs in the given order; how many were not there.
+    async fn upsert_dags(&mut self, rows: &[DagRow<'_>], now: DateTime<Utc>) -> Result<u32>;
     async fn deactivate_dags(&mut self, dag_ids: &[String]) -> Result<()>;
     async fn set_import_errors(&mut self, errors: &[(&str, &str)], now: DateTime<Utc>) -> Result<()>;
     async fn clear_import_errors(&mut self, files: &[&str]) -> Result<()>;
-    /// Spec and file.
-    async fn version_spec(&mut self, version_id: i64) -> Result<Option<(String, String)>>;
+    async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>>;
 }
 
 #[async_trait]
@@ -116,30 +116,26 @@ pub(crate) trait DagRows {
     async fn dag(&self, dag_id: &str) -> Result<Option<DagRecord>>;
     async fn version(&self, version_id: i64) -> Result<Option<VersionRecord>>;
     async fn versions(&self, dag_id: &str) -> Result<Vec<VersionRecord>>;
+    async fn version_file(&self, version_id: i64) -> Result<Option<String>>;
     async fn import_errors(&self) -> Result<Vec<ImportError>>;
     async fn schedulable(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<SchedulableRow>>;
     async fn next_due_at(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
 }
 
-/// Compiled DAGs by version. A version never changes, so an entry is never wrong.
+/// Compiled DAGs by version. What is compiled never changes, so an entry is never wrong; the file
+/// of a version does, when a DAG moves, and is not kept here.
 #[derive(Debug, Default)]
-pub(crate) struct VersionCache(Mutex<HashMap<i64, Compiled>>);
-
-#[derive(Debug, Clone)]
-struct Compiled {
-    dag: Arc<Dag>,
-    file: Arc<str>,
-}
+pub(crate) struct VersionCache(Mutex<HashMap<i64, Arc<Dag>>>);
 
 impl VersionCache {
     /// Most versions kept; DAGs of a hundred tasks take about 100 kB each.
     const CAPACITY: usize = 256;
 
-    fn get(&self, version_id: i64) -> Option<Compiled> {
+    fn get(&self, version_id: i64) -> Option<Arc<Dag>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&version_id).cloned()
     }
 
-    fn put(&self, version_id: i64, compiled: Compiled) {
+    fn put(&self, version_id: i64, dag: Arc<Dag>) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= Self::CAPACITY {
             // Old versions go first: the newest are the ones that run.
@@ -149,7 +145,7 @@ impl VersionCache {
                 map.remove(id);
             }
         }
-        map.insert(version_id, compiled);
+        map.insert(version_id, dag);
     }
 }
 
@@ -166,7 +162,9 @@ impl Store {
     /// # Errors
     /// When the database does not take them; none is changed then.
     pub async fn sync_dags(&self, dags: &[DagUpsert], paused_by_default: bool, now: DateTime<Utc>) -> Result<Synced> {
-        let rows: Vec<DagRow<'_>> = dags.iter().map(|upsert| dag_row(upsert, paused_by_default)).collect();
+        let mut rows: Vec<DagRow<'_>> = dags.iter().map(|upsert| dag_row(upsert, paused_by_default)).collect();
+        // The order of locks, whatever the order of the files.
+        rows.sort_unstable_by_key(|row| row.dag_id);
         let mut tx = self.inner.backend.begin().await?;
         let known: HashMap<String, bool> =
             tx.known_hashes(&rows).await?.into_iter().map(|k| (k.dag_id, k.is_current)).collect();
@@ -176,12 +174,8 @@ impl Store {
         if changed.is_empty() {
             return Ok(synced);
         }
-        for row in &changed {
-            let is_new = tx.lock_dag(row.dag_id).await?.is_none();
-            synced.created += u32::from(is_new);
-            synced.new_versions += u32::from(!known.contains_key(row.dag_id));
-        }
-        tx.upsert_dags(&changed, now).await?;
+        synced.new_versions = changed.iter().filter(|row| !known.contains_key(row.dag_id)).count() as u32;
+        synced.created = tx.upsert_dags(&changed, now).await?;
         tx.commit(&[Topic::Schedule, Topic::Progress]).await?;
         Ok(synced)
     }
@@ -193,6 +187,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn deactivate_dags(&self, dag_ids: &[String], _now: DateTime<Utc>) -> Result<()> {
         let mut tx = self.inner.backend.begin().await?;
+        for dag_id in dag_ids.iter().collect::<BTreeSet<_>>() {
+            tx.lock_dag(dag_id).await?;
+        }
         tx.deactivate_dags(dag_ids).await?;
         tx.commit(&[Topic::Schedule, Topic::Progress]).await
     }
@@ -261,39 +258,32 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] for an unknown version.
     pub async fn dag_of_version(&self, version_id: i64) -> Result<Arc<Dag>> {
-        Ok(self.compiled(version_id).await?.dag)
+        if let Some(dag) = self.inner.versions.get(version_id) {
+            return Ok(dag);
+        }
+        let mut tx = self.inner.backend.begin().await?;
+        self.dag_within(tx.as_mut(), version_id).await
     }
 
-    /// The file of a version, relative to the DAGs folder.
+    /// The file in which a version was last seen, relative to the DAGs folder.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown version.
     pub async fn file_of_version(&self, version_id: i64) -> Result<Arc<str>> {
-        Ok(self.compiled(version_id).await?.file)
-    }
-
-    async fn compiled(&self, version_id: i64) -> Result<Compiled> {
-        if let Some(compiled) = self.inner.versions.get(version_id) {
-            return Ok(compiled);
-        }
-        let mut tx = self.inner.backend.begin().await?;
-        self.compiled_within(tx.as_mut(), version_id).await
-    }
-
-    async fn compiled_within(&self, tx: &mut dyn Tx, version_id: i64) -> Result<Compiled> {
-        if let Some(compiled) = self.inner.versions.get(version_id) {
-            return Ok(compiled);
-        }
-        let found = tx.version_spec(version_id).await?;
-        let (spec, file) = found.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?;
-        let compiled = Compiled { dag: compile(version_id, &spec)?, file: file.into() };
-        self.inner.versions.put(version_id, compiled.clone());
-        Ok(compiled)
+        let file = self.inner.backend.version_file(version_id).await?;
+        Ok(file.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?.into())
     }
 
     /// As [`Store::dag_of_version`], inside of a step.
     pub(crate) async fn dag_within(&self, tx: &mut dyn Tx, version_id: i64) -> Result<Arc<Dag>> {
-        Ok(self.compiled_within(tx, version_id).await?.dag)
+        if let Some(dag) = self.inner.versions.get(version_id) {
+            return Ok(dag);
+        }
+        let found = tx.version_spec(version_id).await?;
+        let spec = found.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?;
+        let dag = compile(version_id, &spec)?;
+        self.inner.versions.put(version_id, Arc::clone(&dag));
+        Ok(dag)
     }
 
     /// DAGs with a run that is due, or whose next run has to be computed: up to `limit`, the
@@ -346,7 +336,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`] when the DAG has another version by now.
-    pub async fn set_next_run(&self, dag_id: &str, version_id: i64, next: Option<DueRun>, now: DateTime<Utc>) -> Result<()> {
+    pub async fn set_next_run(
+        &self,
+        dag_id: &str,
+        version_id: i64,
+        next: Option<DueRun>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         match self.set_next_runs(&[(dag_id.to_owned(), version_id, next)], now).await? {
             0 => Err(Error::Stale(format!("DAG `{dag_id}`"))),
             _ => Ok(()),

@@ -53,7 +53,11 @@ impl From<sqlx::Error> for Error {
 
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
         // What the statement itself is to blame for will fail again: wrong data (22), a violated
         // constraint (23), a wrong statement (42). Everything else is the server's state.
         sqlx::Error::Database(db) => match db.code().as_deref() {

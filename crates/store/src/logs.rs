@@ -53,7 +53,8 @@ impl<'a> Packed<'a> {
         let mut plain = Vec::new();
         let mut packed = Vec::new();
         for chunk in chunks {
-            if chunk.text.len() <= PLAIN_BYTES {
+            // PostgreSQL's JSON cannot hold a zero byte; bytes can.
+            if chunk.text.len() <= PLAIN_BYTES && !chunk.text.contains('\0') {
                 plain.push(Plain {
                     run_key: chunk.key.task.run_key,
                     task_id: &chunk.key.task.task_id,

@@ -6,7 +6,9 @@
 use tokio::sync::watch;
 
 /// What may have changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display, strum::EnumString, strum::EnumIter)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display, strum::EnumString, strum::EnumIter,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum Topic {
     /// Task instances have become `queued`.

@@ -40,6 +40,8 @@ pub(super) struct Pass {
     job_id: Option<i64>,
     next_heartbeat: Instant,
     next_sweep: Instant,
+    /// Until then no lease is ended: who could not reach the database could not renew it either.
+    spare_leases_until: Instant,
     /// Nothing that waits for the clock is due before.
     next_due: DateTime<Utc>,
     /// The last pass has left something for the next one.
@@ -61,6 +63,7 @@ impl Pass {
             job_id: None,
             next_heartbeat: now,
             next_sweep: now,
+            spare_leases_until: now,
             next_due: DateTime::<Utc>::MIN_UTC,
             has_more: false,
             neighbours: Neighbours::default(),
@@ -85,8 +88,10 @@ impl Pass {
         let lost = self.neighbours.look(&self.options.identity, &store, now).await;
         moved += self.pass_over("report dead processes", lost)?;
         if is_clock_due {
-            let expired = store.expire_jobs(now).await;
-            moved += self.pass_over("end leases", expired)?;
+            if self.spare_leases_until <= Instant::now() {
+                let expired = store.expire_jobs(now).await;
+                moved += self.pass_over("end leases", expired)?;
+            }
             let timed_out = store.expire_runs(now).await;
             moved += self.pass_over("end runs that take too long", timed_out)?;
             let woken = store.wake_due(now, TIMERS).await;
@@ -109,6 +114,11 @@ impl Pass {
         let next_due = self.pass_over("look ahead", next_due.map(Some))?.flatten();
         self.next_due = next_due.unwrap_or(DateTime::<Utc>::MAX_UTC);
         Ok(self.sleep_until(moved > 0))
+    }
+
+    /// The database was away: everybody gets a whole lease to come back.
+    pub(super) fn database_was_away(&mut self) {
+        self.spare_leases_until = Instant::now() + self.options.lease;
     }
 
     /// Says goodbye.

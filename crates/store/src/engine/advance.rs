@@ -30,14 +30,17 @@ impl Step<'_> {
     pub(crate) async fn decide(&mut self, rows: Vec<TaskRow>) -> Result<()> {
         let mut moves = Vec::new();
         for row in rows {
-            if row.state != TaskState::None {
+            if row.state != TaskState::None || self.decided.contains(&row.key) {
                 continue;
             }
             let Some(run) = self.runs.get(&row.key.run_key) else { continue };
             let Some(task) = run.dag.task(&row.key.task_id) else { continue };
             match progress::decide(task, row.upstream) {
                 None => {}
-                Some(TaskState::Scheduled) => self.ready.push(Ready { row, new_try: true }),
+                Some(TaskState::Scheduled) => {
+                    self.decided.insert(row.key.clone());
+                    self.ready.push(Ready { row, new_try: true });
+                }
                 Some(state) => {
                     moves.push(MoveRow {
                         run_key: row.key.run_key,

@@ -78,7 +78,10 @@ impl Store {
         let Some(dag) = step.tx.lock_dag(&new.dag_id).await? else {
             return Err(Error::NotFound { thing: "DAG", id: new.dag_id });
         };
-        let version_id = new.version_id.or(dag.version_id).ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
+        let version_id = new
+            .version_id
+            .or(dag.version_id)
+            .ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
         let open = !dag.is_paused && dag.running < dag.max_active_runs;
         let start = new.run_after <= now && (new.queue.is_some() || open);
         let key = step.insert_run(&new, &id, version_id, start).await?.ok_or_else(|| {
@@ -140,7 +143,9 @@ impl Step<'_> {
         let state = match (start, over) {
             (false, _) => RunState::Queued,
             (true, false) => RunState::Running,
-            (true, true) => towpath_model::run::outcome(initial.iter().filter(|i| dag.is_leaf(i.index)).map(|i| i.state)),
+            (true, true) => {
+                towpath_model::run::outcome(initial.iter().filter(|i| dag.is_leaf(i.index)).map(|i| i.state))
+            }
         };
         let timeout = dag.spec().dagrun_timeout.and_then(|t| TimeDelta::from_std(t).ok());
         let row = RunRow {
@@ -194,7 +199,13 @@ impl Step<'_> {
     }
 }
 
-fn new_task_row(dag: &Dag, initial: &Initial, state: TaskState, blocked_by: Option<Limit>, queue: Option<&str>) -> NewTaskRow {
+fn new_task_row(
+    dag: &Dag,
+    initial: &Initial,
+    state: TaskState,
+    blocked_by: Option<Limit>,
+    queue: Option<&str>,
+) -> NewTaskRow {
     let task = &dag.tasks()[initial.index];
     let tried = matches!(state, TaskState::Scheduled | TaskState::Queued | TaskState::Success);
     NewTaskRow {

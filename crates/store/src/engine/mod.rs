@@ -9,6 +9,7 @@ pub(crate) mod runs;
 pub(crate) mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -31,13 +32,25 @@ pub(crate) struct Step<'a> {
     pub(crate) ended: Vec<(TaskKey, TaskState)>,
     /// Task instances that may run as soon as the limits allow.
     pub(crate) ready: Vec<Ready>,
+    /// Task instances whose rule has said run in this step. Their rows are moved only when it
+    /// promotes, and until then every upstream that ends brings them up again.
+    decided: BTreeSet<TaskKey>,
     /// Pools in which slots have become free.
     pub(crate) freed_pools: BTreeSet<String>,
+    /// What waits for free slots and could not be looked at, since somebody else held its run.
+    missed: Missed,
     /// How many have become `queued`.
     pub(crate) queued: usize,
     pub(crate) topics: BTreeSet<Topic>,
     /// Runs that ended in this step: DAG, run id, outcome.
     finished: Vec<(String, String, RunState)>,
+}
+
+/// Runs that somebody else held, and the pools with free slots for which they wait.
+#[derive(Debug, Default)]
+struct Missed {
+    runs: BTreeSet<i64>,
+    pools: BTreeSet<String>,
 }
 
 /// A run whose row this step holds.
@@ -63,7 +76,9 @@ impl<'a> Step<'a> {
             runs: BTreeMap::new(),
             ended: Vec::new(),
             ready: Vec::new(),
+            decided: BTreeSet::new(),
             freed_pools: BTreeSet::new(),
+            missed: Missed::default(),
             queued: 0,
             topics: BTreeSet::new(),
             finished: Vec::new(),
@@ -109,6 +124,12 @@ impl<'a> Step<'a> {
         for (dag_id, run_id, state) in self.finished {
             tracing::info!("run {run_id} of {dag_id}: {state}");
         }
+        if !self.missed.runs.is_empty()
+            && let Err(error) = look_again(self.store, self.missed, self.now).await
+        {
+            // The step itself is done; what it could not start is left to the next sweep.
+            tracing::warn!("slots of pools stay free for now: {error}");
+        }
         Ok(())
     }
 
@@ -137,4 +158,21 @@ impl<'a> Step<'a> {
         }
         Ok(())
     }
+}
+
+/// Waits for runs that were held when slots became free, and gives them the slots. Whoever held
+/// them may have had no reason to look at these pools. A step of its own: in the one that freed
+/// the slots, the locks on pools are held already, and those on runs come before them.
+fn look_again(
+    store: &Store,
+    missed: Missed,
+    now: DateTime<Utc>,
+) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
+    Box::pin(async move {
+        let mut step = Step::begin(store, now).await?;
+        step.lock_runs(missed.runs).await?;
+        step.freed_pools.extend(missed.pools);
+        step.settle().await?;
+        step.commit().await
+    })
 }

@@ -83,7 +83,8 @@ impl Step<'_> {
             let all = (rows.len() as i64) < limit;
             let stuck: Vec<TaskRow>;
             (fits, stuck) = rows.into_iter().partition(|row| room.pool(&row.pool) >= row.pool_slots);
-            let moves: Vec<_> = stuck.iter().map(|row| to(row, TaskState::Scheduled, Some(Limit::Pool), false)).collect();
+            let moves: Vec<_> =
+                stuck.iter().map(|row| to(row, TaskState::Scheduled, Some(Limit::Pool), false)).collect();
             self.apply(&moves).await?;
             if all || stuck.is_empty() || fits.len() as i64 >= want {
                 break;
@@ -136,6 +137,7 @@ impl Step<'_> {
     /// Gives what is left of pools to instances of any run that wait for them.
     async fn fill_pools(&mut self, room: &mut Room) -> Result<()> {
         for pool in self.freed_pools.clone() {
+            let mut held = BTreeSet::new();
             for _ in 0..ROUNDS {
                 let free = room.pool(&pool);
                 if free < 1 {
@@ -147,6 +149,7 @@ impl Step<'_> {
                     break;
                 }
                 self.lock_others(&waiting, room).await?;
+                held = waiting.iter().map(|row| row.key.run_key).filter(|key| !self.runs.contains_key(key)).collect();
                 let mut moves = Vec::new();
                 let mut moved = false;
                 for row in waiting.into_iter().filter(|row| self.runs.contains_key(&row.key.run_key)) {
@@ -167,6 +170,10 @@ impl Step<'_> {
                 if !moved || fetched < free.max(FETCH) {
                     break;
                 }
+            }
+            if room.pool(&pool) > 0 && !held.is_empty() {
+                self.missed.runs.extend(held);
+                self.missed.pools.insert(pool);
             }
         }
         Ok(())

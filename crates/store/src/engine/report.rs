@@ -1,6 +1,6 @@
 //! The worker's round trip: what has ended goes in, what follows is decided, new work comes out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,9 +35,13 @@ pub enum ReportOutcome {
     Success,
     Skipped,
     /// `retry`: whether another try may follow, if the task has one left.
-    Failed { retry: bool },
+    Failed {
+        retry: bool,
+    },
     /// To be called again at `at`, in the same try.
-    Rescheduled { at: DateTime<Utc> },
+    Rescheduled {
+        at: DateTime<Utc>,
+    },
     /// Given back without using up the try.
     Released,
 }
@@ -70,7 +74,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not take it; nothing has happened then, and the same call may be made again.
-    pub async fn report(&self, reports: &[Report], logs: &[LogChunk], claim: &Claim, now: DateTime<Utc>) -> Result<Reply> {
+    pub async fn report(
+        &self,
+        reports: &[Report],
+        logs: &[LogChunk],
+        claim: &Claim,
+        now: DateTime<Utc>,
+    ) -> Result<Reply> {
         let mut step = Step::begin(self, now).await?;
         step.lock_runs(reports.iter().map(|r| r.key.run_key)).await?;
         let accepted = step.end(reports).await?;
@@ -119,17 +129,20 @@ impl Step<'_> {
             return Ok(accepted);
         }
         let held: Vec<Held> = reports.iter().enumerate().map(held).collect();
-        let current = self.tx.current_attempts(&held).await?;
+        let mut current = self.tx.current_attempts(&held).await?;
+        current.sort_by_key(|attempt| attempt.i);
         let mut ends = Vec::with_capacity(current.len());
         let mut xcoms = Vec::new();
         let mut archive = Vec::new();
         let mut again = BTreeSet::new();
+        let mut seen = HashSet::with_capacity(current.len());
         for attempt in &current {
             let report = &reports[attempt.i];
             // Two reports of one attempt in one batch: the first counts.
-            if std::mem::replace(&mut accepted[attempt.i], true) {
+            if !seen.insert(&report.key) {
                 continue;
             }
+            accepted[attempt.i] = true;
             let (state, available_at) = self.next_state(report, attempt)?;
             ends.push(end_row(report, attempt.state, state, available_at));
             self.freed_pools.insert(attempt.pool.clone());
@@ -148,9 +161,12 @@ impl Step<'_> {
                 TaskState::Queued => self.queued += 1,
                 _ => self.ended.push((report.key.clone(), state)),
             }
-            xcoms.extend(report.xcoms.iter().map(|(key, value)| xcom_row(&report.key, key, value)));
+            // Another try starts without the XComs of this one.
+            if !matches!(state, TaskState::None | TaskState::UpForRetry) {
+                xcoms.extend(report.xcoms.iter().map(|(key, value)| xcom_row(&report.key, key, value)));
+            }
         }
-        self.write_ends(&ends, &archive, &xcoms).await?;
+        self.write_ends(&ends, &archive, xcoms).await?;
         for run_key in again {
             let rows = self.tx.undecided(run_key).await?;
             self.decide(rows).await?;
@@ -158,7 +174,12 @@ impl Step<'_> {
         Ok(accepted)
     }
 
-    async fn write_ends(&mut self, ends: &[EndRow], archive: &[(TaskKey, TaskState)], xcoms: &[XComRow]) -> Result<()> {
+    async fn write_ends(
+        &mut self,
+        ends: &[EndRow],
+        archive: &[(TaskKey, TaskState)],
+        xcoms: Vec<XComRow>,
+    ) -> Result<()> {
         if ends.is_empty() {
             return Ok(());
         }
@@ -171,7 +192,7 @@ impl Step<'_> {
             self.tx.clear_xcoms(&archive.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
         }
         if !xcoms.is_empty() {
-            self.tx.insert_xcoms(xcoms, self.now).await?;
+            self.tx.insert_xcoms(&last_of_each(xcoms), self.now).await?;
         }
         self.topics.insert(Topic::Progress);
         Ok(())
@@ -250,6 +271,12 @@ fn end_row(report: &Report, from_state: TaskState, state: TaskState, available_a
         // PostgreSQL's text cannot hold a zero byte.
         note: report.note.as_ref().map(|note| note.replace('\0', "\u{fffd}")),
     }
+}
+
+/// One row for each key, the last: an upsert cannot meet a row twice.
+fn last_of_each(xcoms: Vec<XComRow>) -> Vec<XComRow> {
+    let key = |row: &XComRow| (row.run_key, row.task_id.clone(), row.map_index, row.key.clone());
+    xcoms.into_iter().map(|row| (key(&row), row)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn xcom_row(task: &TaskKey, key: &str, value: &Value) -> XComRow {

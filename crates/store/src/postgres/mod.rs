@@ -48,15 +48,15 @@ impl Postgres {
             .map_err(|error| Error::Url { url: url.clone(), reason: error.to_string() })?
             .application_name("towpath");
         let unreachable = |error: sqlx::Error| Error::Unreachable { url: url.clone(), reason: reason(&error) };
-        let pool = || PgPoolOptions::new().acquire_timeout(Duration::from_secs(5)).idle_timeout(Duration::from_secs(300));
+        let pool =
+            || PgPoolOptions::new().acquire_timeout(Duration::from_secs(5)).idle_timeout(Duration::from_secs(300));
         let step = connect.clone().options([
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ]);
-        let writers =
-            pool().max_connections(options.max_connections).connect_with(step).await.map_err(unreachable)?;
+        let writers = pool().max_connections(options.max_connections).connect_with(step).await.map_err(unreachable)?;
         let readers = pool().max_connections(options.max_connections).connect_lazy_with(connect);
         let listener = tokio::spawn(listen(readers.clone(), wakes.clone()));
         Ok(Self { writers, readers, wakes: wakes.clone(), listener })

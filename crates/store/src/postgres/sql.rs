@@ -197,8 +197,7 @@ pub(super) const INSERT_JOB: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8) RETURNING id";
 pub(super) const HEARTBEAT: &str =
     "UPDATE job SET heartbeat_at = $2, lease_until = $3 WHERE id = $1 AND state = 'running'";
-pub(super) const CLOSE_JOB: &str =
-    "UPDATE job SET state = $2, heartbeat_at = $3 WHERE id = $1 AND state = 'running'";
+pub(super) const CLOSE_JOB: &str = "UPDATE job SET state = $2, heartbeat_at = $3 WHERE id = $1 AND state = 'running'";
 pub(super) const EXPIRED_JOBS: &str =
     "SELECT id, hostname FROM job WHERE state = 'running' AND lease_until <= $1 ORDER BY id";
 /// Workers that are gone and still hold attempts: their process died between two steps.
@@ -221,11 +220,13 @@ pub(super) const SET_NEXT_RUNS: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, version_id bigint, run_after bigint, logical_date bigint,
         interval_start bigint, interval_end bigint)
     WHERE t.dag_id = o.dag_id AND t.version_id = o.version_id";
-pub(super) const SET_PAUSED: &str = "UPDATE dag SET is_paused = $2, next_for_version = NULL WHERE dag_id = $1 AND is_paused <> $2";
+pub(super) const SET_PAUSED: &str =
+    "UPDATE dag SET is_paused = $2, next_for_version = NULL WHERE dag_id = $1 AND is_paused <> $2";
 pub(super) const KNOWN_HASHES: &str = "
     SELECT o.dag_id, v.hash, (d.is_active AND d.version_id = v.id AND d.file = o.file) AS is_current
     FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text, hash text, file text)
     JOIN dag d ON d.dag_id = o.dag_id JOIN dag_version v ON v.dag_id = o.dag_id AND v.hash = o.hash";
+/// Takes its locks in the order of the batch, also on rows that another step is just inserting.
 pub(super) const UPSERT_DAGS: &str = "
     INSERT INTO dag (dag_id, file, is_paused, is_active, description, owners, tags, schedule, max_active_runs, last_parsed_at)
     SELECT o.dag_id, o.file, o.is_paused, true, o.description, o.owners, o.tags, o.schedule, o.max_active_runs, $2
@@ -234,6 +235,10 @@ pub(super) const UPSERT_DAGS: &str = "
     ON CONFLICT (dag_id) DO UPDATE SET file = excluded.file, is_active = true, description = excluded.description,
         owners = excluded.owners, tags = excluded.tags, schedule = excluded.schedule, max_active_runs = excluded.max_active_runs,
         last_parsed_at = excluded.last_parsed_at, next_for_version = NULL";
+/// Those that `UPSERT_DAGS` has inserted: they have no version before `POINT_DAGS`.
+pub(super) const COUNT_NEW_DAGS: &str = "
+    SELECT count(*) FROM jsonb_to_recordset($1::jsonb) AS o (dag_id text)
+    JOIN dag d ON d.dag_id = o.dag_id WHERE d.version_id IS NULL";
 pub(super) const INSERT_VERSIONS: &str = "
     INSERT INTO dag_version (dag_id, number, hash, file, spec, source, created_at)
     SELECT o.dag_id, 1 + COALESCE((SELECT max(v.number) FROM dag_version v WHERE v.dag_id = o.dag_id), 0), o.hash, o.file, o.spec, o.source, $2

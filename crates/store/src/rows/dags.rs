@@ -18,7 +18,10 @@ fn dag(row: &DbRow) -> Result<DagRecord> {
         (Some(run_after), Some(logical_date)) => Some(DueRun {
             run_after,
             logical_date,
-            data_interval: DataInterval { start: time(row, "next_interval_start")?, end: time(row, "next_interval_end")? },
+            data_interval: DataInterval {
+                start: time(row, "next_interval_start")?,
+                end: time(row, "next_interval_end")?,
+            },
         }),
         _ => None,
     };
@@ -101,12 +104,13 @@ impl DagStatements for Tx {
             .collect()
     }
 
-    async fn upsert_dags(&mut self, rows: &[DagRow<'_>], now: DateTime<Utc>) -> Result<()> {
+    async fn upsert_dags(&mut self, rows: &[DagRow<'_>], now: DateTime<Utc>) -> Result<u32> {
         let rows = batch::json(rows);
         sqlx::query(sql::UPSERT_DAGS).bind(&rows).bind(Ts(now)).execute(&mut *self.conn).await?;
+        let created: i64 = sqlx::query_scalar(sql::COUNT_NEW_DAGS).bind(&rows).fetch_one(&mut *self.conn).await?;
         sqlx::query(sql::INSERT_VERSIONS).bind(&rows).bind(Ts(now)).execute(&mut *self.conn).await?;
         sqlx::query(sql::POINT_DAGS).bind(&rows).execute(&mut *self.conn).await?;
-        Ok(())
+        Ok(created as u32)
     }
 
     async fn deactivate_dags(&mut self, dag_ids: &[String]) -> Result<()> {
@@ -128,8 +132,8 @@ impl DagStatements for Tx {
         Ok(())
     }
 
-    async fn version_spec(&mut self, version_id: i64) -> Result<Option<(String, String)>> {
-        Ok(sqlx::query_as(queries::VERSION_SPEC).bind(version_id).fetch_optional(&mut *self.conn).await?)
+    async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar(queries::VERSION_SPEC).bind(version_id).fetch_optional(&mut *self.conn).await?)
     }
 }
 
@@ -163,6 +167,10 @@ impl DagRows for Backend {
         rows.iter().map(version).collect()
     }
 
+    async fn version_file(&self, version_id: i64) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar(queries::VERSION_FILE).bind(version_id).fetch_optional(&self.readers).await?)
+    }
+
     async fn import_errors(&self) -> Result<Vec<ImportError>> {
         let rows = sqlx::query(queries::IMPORT_ERRORS).fetch_all(&self.readers).await?;
         rows.iter()
@@ -173,11 +181,8 @@ impl DagRows for Backend {
     }
 
     async fn schedulable(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<SchedulableRow>> {
-        let rows = sqlx::query(queries::SCHEDULABLE)
-            .bind(Ts(now))
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query(queries::SCHEDULABLE).bind(Ts(now)).bind(i64::from(limit)).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
                 let last = match (time_opt(row, "last_start")?, time_opt(row, "last_end")?) {

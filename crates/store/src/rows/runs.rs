@@ -65,28 +65,19 @@ impl RunStatements for Tx {
     }
 
     async fn start_run(&mut self, key: i64, now: DateTime<Utc>, deadline: Option<DateTime<Utc>>) -> Result<bool> {
-        let done = sqlx::query(sql::START_RUN)
-            .bind(key)
-            .bind(Ts(now))
-            .bind(ts(deadline))
-            .execute(&mut *self.conn)
-            .await?;
+        let done =
+            sqlx::query(sql::START_RUN).bind(key).bind(Ts(now)).bind(ts(deadline)).execute(&mut *self.conn).await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn finish_run(&mut self, key: i64, state: RunState, now: DateTime<Utc>) -> Result<bool> {
-        let done = sqlx::query(sql::FINISH_RUN)
-            .bind(key)
-            .bind(state.as_ref())
-            .bind(Ts(now))
-            .execute(&mut *self.conn)
-            .await?;
+        let done =
+            sqlx::query(sql::FINISH_RUN).bind(key).bind(state.as_ref()).bind(Ts(now)).execute(&mut *self.conn).await?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<(i64, String, Option<String>)>> {
-        let rows =
-            sqlx::query(sql::STARTABLE_RUNS).bind(Ts(now)).bind(limit).fetch_all(&mut *self.conn).await?;
+        let rows = sqlx::query(sql::STARTABLE_RUNS).bind(Ts(now)).bind(limit).fetch_all(&mut *self.conn).await?;
         rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("dag_id")?, row.try_get("queue")?))).collect()
     }
 

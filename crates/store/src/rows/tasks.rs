@@ -235,8 +235,7 @@ impl TaskStatements for Tx {
     }
 
     async fn waiting_in(&mut self, keys: &[Waiting], now: DateTime<Utc>) -> Result<Vec<TaskRow>> {
-        let rows =
-            sqlx::query(sql::WAITING_IN).bind(json(keys)).bind(Ts(now)).fetch_all(&mut *self.conn).await?;
+        let rows = sqlx::query(sql::WAITING_IN).bind(json(keys)).bind(Ts(now)).fetch_all(&mut *self.conn).await?;
         rows.iter().map(task).collect()
     }
 

@@ -13,7 +13,9 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{Sqlite as Db, Transaction};
 
 use self::Sqlite as Backend;
@@ -59,7 +61,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", "-16384")
             .pragma("temp_store", "memory");
-        let pool = |size| SqlitePoolOptions::new().max_connections(size).min_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = |size| {
+            SqlitePoolOptions::new().max_connections(size).min_connections(1).idle_timeout(None).max_lifetime(None)
+        };
         let writers = pool(1)
             .acquire_timeout(Duration::from_secs(60))
             .connect_with(connect.clone())
@@ -73,7 +77,9 @@ impl Sqlite {
             .connect_with(connect.pragma("query_only", "on"))
             .await
             .map_err(|error| unreachable(error.to_string()))?;
-        let watcher = tokio::spawn(watch(writers.clone(), wakes.clone()));
+        // Read before anybody can register: from here on no commit of another process is missed.
+        let version = data_version(&writers).await.map_err(|error| unreachable(error.to_string()))?;
+        let watcher = tokio::spawn(watch(writers.clone(), wakes.clone(), version));
         Ok(Self { writers, readers, wakes: wakes.clone(), watcher: Some(watcher) })
     }
 }
@@ -88,18 +94,21 @@ impl Drop for Sqlite {
 
 /// Wakes everybody when another process has committed. Asked on the connection that writes:
 /// `data_version` does not change for what a connection commits itself, and the others only read.
-async fn watch(writers: SqlitePool, wakes: Wakes) {
-    let mut last: Option<i64> = None;
+async fn watch(writers: SqlitePool, wakes: Wakes, mut last: i64) {
     loop {
         tokio::time::sleep(WATCH).await;
-        let Ok(version) = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&writers).await else { continue };
-        if last.is_some_and(|last| last != version) {
+        let Ok(version) = data_version(&writers).await else { continue };
+        if last != version {
             for topic in <Topic as strum::IntoEnumIterator>::iter() {
                 wakes.wake(topic);
             }
         }
-        last = Some(version);
+        last = version;
     }
+}
+
+async fn data_version(writers: &SqlitePool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(writers).await
 }
 
 #[async_trait]

@@ -15,7 +15,8 @@ pub(super) const VERSION: &str =
     "SELECT id, dag_id, number, hash, file, source, created_at FROM dag_version WHERE id = $1";
 pub(super) const VERSIONS: &str =
     "SELECT id, dag_id, number, hash, file, source, created_at FROM dag_version WHERE dag_id = $1 ORDER BY number DESC";
-pub(super) const VERSION_SPEC: &str = "SELECT spec, file FROM dag_version WHERE id = $1";
+pub(super) const VERSION_SPEC: &str = "SELECT spec FROM dag_version WHERE id = $1";
+pub(super) const VERSION_FILE: &str = "SELECT file FROM dag_version WHERE id = $1";
 pub(super) const IMPORT_ERRORS: &str = "SELECT file, message, at FROM import_error ORDER BY file";
 /// Three indexes tell what there is to decide: not planned for its version, due, or continuous and at rest.
 pub(super) const SCHEDULABLE: &str = "
@@ -42,7 +43,7 @@ pub(super) const NEXT_DUE_AT: &str = "
         UNION ALL SELECT min(available_at) FROM task_instance
             WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at IS NOT NULL
         UNION ALL SELECT min(deadline) FROM dag_run WHERE state = 'running' AND deadline IS NOT NULL
-        UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running'
+        UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running' AND lease_until > $1
         UNION ALL SELECT min(run_after) FROM dag_run WHERE state = 'queued' AND run_after > $1
     ) times";
 

@@ -10,8 +10,8 @@ use towpath_model::dag::{Dag, DagSpec, Task};
 use towpath_model::run::TriggeredBy;
 use towpath_model::state::{RunState, TaskState};
 use towpath_store::{
-    Claim, ClaimedTask, DagUpsert, JobType, Key, NewJob, NewRun, Options, Reply, Report, ReportOutcome, RunRecord, Store,
-    TaskInstanceRecord, TaskKey,
+    Claim, ClaimedTask, DagUpsert, JobType, Key, NewJob, NewRun, Options, Reply, Report, ReportOutcome, RunRecord,
+    Store, TaskInstanceRecord, TaskKey,
 };
 use towpath_testkit::TestDb;
 
@@ -117,14 +117,7 @@ pub(crate) async fn claim_one(store: &Store, worker: i64) -> ClaimedTask {
 
 /// The end of the attempt of `task` at `time(2)`.
 pub(crate) fn ended(task: &ClaimedTask, outcome: ReportOutcome) -> Report {
-    Report {
-        key: task.key.clone(),
-        attempt: task.attempt,
-        outcome,
-        note: None,
-        xcoms: Vec::new(),
-        ended_at: time(2),
-    }
+    Report { key: task.key.clone(), attempt: task.attempt, outcome, note: None, xcoms: Vec::new(), ended_at: time(2) }
 }
 
 /// Reports without claiming.

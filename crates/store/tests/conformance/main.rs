@@ -5,6 +5,10 @@
 
 mod harness;
 
+mod dags;
 mod jobs;
 mod limits;
+mod random;
 mod reports;
+mod runs;
+mod secrets;

@@ -24,6 +24,7 @@ both!(
     late_reports_change_nothing,
     of_two_reports_in_a_batch_the_first_counts,
     any_text_is_taken,
+    of_two_values_of_an_xcom_the_last_counts,
     logs_come_back_in_order_and_once,
 );
 
@@ -94,7 +95,8 @@ async fn a_chain_that_succeeds_ends_its_run(store: Store) {
     let a = claim_one(&store, worker).await;
     assert_eq!((a.key.task_id.as_str(), a.try_number, a.run.run_id.as_str()), ("a", 1, run.run_id.as_str()));
     // What follows is handed out in the same step.
-    let reply = store.report(&[ended(&a, ReportOutcome::Success)], &[], &asks(worker, 4), time(2)).await.expect("taken");
+    let reply =
+        store.report(&[ended(&a, ReportOutcome::Success)], &[], &asks(worker, 4), time(2)).await.expect("taken");
     assert_eq!(reply.accepted, [true]);
     assert_eq!(reply.claimed.len(), 1);
     assert_eq!(states(&store, run.key).await["b"], TaskState::Success);
@@ -108,8 +110,7 @@ async fn a_chain_that_succeeds_ends_its_run(store: Store) {
 }
 
 async fn a_failed_try_is_followed_by_another(store: Store) {
-    let retry =
-        RetryPolicy { retries: 1, delay: Duration::from_secs(30), exponential_backoff: 2.0, max_delay: None };
+    let retry = RetryPolicy { retries: 1, delay: Duration::from_secs(30), exponential_backoff: 2.0, max_delay: None };
     let wait = TimeDelta::from_std(retry.wait("d", "a", None, 1)).expect("a short wait");
     let tasks: [(&str, &str, &[&str]); 3] = [("a", "bash", &[]), ("b", "bash", &["a"]), ("c", "bash", &["b"])];
     sync(&store, dag("d", &tasks, |spec| spec.tasks[0].retry = retry)).await;
@@ -147,10 +148,10 @@ async fn a_failed_try_is_followed_by_another(store: Store) {
     assert_eq!(states(&store, run.key).await, expected.map(|(id, state)| (id.to_owned(), state)).into());
     assert_eq!(run_state(&store, run.key).await, RunState::Failed);
     let tries = store.tries(&first.key).await.expect("read");
-    assert_eq!(tries.iter().map(|t| (t.try_number, t.state)).collect::<Vec<_>>(), [
-        (1, TaskState::Failed),
-        (2, TaskState::Failed)
-    ]);
+    assert_eq!(
+        tries.iter().map(|t| (t.try_number, t.state)).collect::<Vec<_>>(),
+        [(1, TaskState::Failed), (2, TaskState::Failed)]
+    );
 }
 
 async fn no_retry_where_none_is_wanted(store: Store) {
@@ -255,7 +256,8 @@ async fn any_text_is_taken(store: Store) {
         ..ended(&task, ReportOutcome::Success)
     };
     let log = LogKey { task: task.key.clone(), try_number: 1 };
-    let texts = ["\u{1f6a2} {\"event\":\"a\\u0000b\"}\n".to_owned(), "a\0b\n".to_owned(), "\0\u{1f6a2}\n".repeat(1_000)];
+    let texts =
+        ["\u{1f6a2} {\"event\":\"a\\u0000b\"}\n".to_owned(), "a\0b\n".to_owned(), "\0\u{1f6a2}\n".repeat(1_000)];
     let chunks: Vec<_> = (0..).zip(&texts).map(|(seq, text)| chunk(&log, seq, text)).collect();
     let reply = store.report(&[report], &chunks, &asks(0, 0), time(2)).await.expect("any text is taken");
     assert_eq!(reply.accepted, [true]);
@@ -265,6 +267,16 @@ async fn any_text_is_taken(store: Store) {
     assert_eq!(xcoms, BTreeMap::from([("k\u{fffd}".into(), value), ("\u{1f6a2}".into(), json!(null))]));
     let read: Vec<_> = store.read_log(&log, 0, 9).await.expect("read").into_iter().map(|c| c.text).collect();
     assert_eq!(read, texts);
+}
+
+async fn of_two_values_of_an_xcom_the_last_counts(store: Store) {
+    sync(&store, dag("d", &[("a", "bash", &[])], |_| {})).await;
+    manual(&store, "d").await;
+    let task = claim_one(&store, worker(&store).await).await;
+    let xcoms = [1, 2, 3].map(|value| ("k".into(), json!(value))).into();
+    assert_eq!(send(&store, &[Report { xcoms, ..ended(&task, ReportOutcome::Success) }]).await.accepted, [true]);
+    let stored = store.task_xcoms(&task.key).await.expect("read");
+    assert_eq!(stored.iter().map(|xcom| (xcom.key.as_str(), &xcom.value)).collect::<Vec<_>>(), [("k", &json!(3))]);
 }
 
 fn chunk(key: &LogKey, seq: u32, text: &str) -> LogChunk {

@@ -66,6 +66,8 @@ impl Project {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
+        // Shorter than the outage that a test makes: nobody may be declared lost for that.
+        command.env("TOWPATH_WORKER_LEASE", "5s");
         command.args(arguments).arg("--data-dir").arg(self.path("data"));
         command.arg("--dags").arg(self.path("dags")).current_dir(self.folder.path());
         if let Some(url) = self.database_url() {

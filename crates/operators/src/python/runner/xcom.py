@@ -141,6 +141,9 @@ def _special(value, path, depth):
     if isinstance(value, os.PathLike):
         return _plain(os.fspath(value), path, depth)
     if _is_numpy_scalar(value):
+        if value.dtype.kind == "M" and value == value:
+            # `.item()` makes a bare number of one that counts nanoseconds.
+            return str(value)
         item = value.item()
         if type(item) is not type(value):
             return _plain(item, path, depth)
