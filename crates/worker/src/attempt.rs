@@ -112,7 +112,7 @@ impl Job {
             self.stop.token.clone(),
             dag_folder,
             self.options.project_folder.clone(),
-            self.options.scratch_folder.join(format!("{:016x}", self.claimed.attempt)),
+            self.options.scratch_folder.join(self.scratch_name()),
         );
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
         for (key, value) in attempt.take_xcoms() {
@@ -126,6 +126,13 @@ impl Job {
                 Outcome::Failed { error, retry: false }
             }
         }
+    }
+
+    /// A name that no other attempt has: those that were claimed together share their token.
+    fn scratch_name(&self) -> String {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        format!("{:016x}-{number}", self.claimed.attempt)
     }
 
     /// How the attempt counts, and the text that explains it.

@@ -125,3 +125,18 @@ fn a_task_is_tested_without_a_trace() {
     assert_eq!(ended.stderr, "error: DAG `bad` has no task `fials`; did you mean `fails`?\n");
     assert!(!environment.path().join(".towpath").exists());
 }
+
+/// Attempts that are claimed together do not get into each other's way: each has a folder of its own.
+#[test]
+fn tasks_side_by_side_need_one_try_each() {
+    let environment = Environment::new();
+    let tasks: String = (0..120)
+        .map(|i| format!("  t{i:03}: {{operator: bash, bash_command: 'test -z \"$(ls)\" && touch mine && test \"$(ls)\" = mine'}}\n"))
+        .collect();
+    environment.write("wide.yaml", &format!("dag_id: wide\ntasks:\n{tasks}"));
+    environment.ok(&["run", "wide.yaml"]);
+    let shown = environment.ok(&["runs", "show", "wide", "-o", "json"]).json();
+    let tries: Vec<_> =
+        shown["task_instances"].as_array().unwrap().iter().map(|task| task["try_number"].clone()).collect();
+    assert_eq!(tries, vec![serde_json::json!(1); 120], "{shown}");
+}
