@@ -3,6 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use towpath_dagfile::Limits;
+
 #[test]
 fn broken_files() {
     let cases: &[(&str, &str)] = &[
@@ -61,7 +63,7 @@ fn broken_files() {
     ];
     let mut all = String::new();
     for (name, text) in cases {
-        let file = support::read(text);
+        let file = support::read(text, &Limits::default());
         all.push_str(&format!("== {name}\n"));
         for diagnostic in &file.diagnostics {
             all.push_str(&format!("{diagnostic}\n"));
@@ -74,7 +76,10 @@ fn broken_files() {
 
 #[test]
 fn a_broken_dag_does_not_take_its_neighbours_down() {
-    let file = support::read("good:\n  tasks:\n    a: {operator: empty}\nbad:\n  tasks:\n    a: {operator: nothing}\n");
+    let file = support::read(
+        "good:\n  tasks:\n    a: {operator: empty}\nbad:\n  tasks:\n    a: {operator: nothing}\n",
+        &Limits::default(),
+    );
     assert_eq!(file.dags.len(), 1);
     assert_eq!(file.dags[0].id(), "good");
     assert!(file.has_errors());

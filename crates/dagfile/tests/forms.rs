@@ -57,7 +57,7 @@ second_dag:
 "#;
 
 fn one(text: &str) -> Dag {
-    let mut file = support::read(text);
+    let mut file = support::read(text, &Limits::default());
     let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
     assert!(!file.has_errors(), "{all}");
     file.dags.remove(0)
@@ -65,7 +65,7 @@ fn one(text: &str) -> Dag {
 
 #[test]
 fn dag_factory() {
-    let file = support::read(FACTORY);
+    let file = support::read(FACTORY, &Limits::default());
     let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
     assert!(!file.has_errors(), "{all}");
     let [first, second] = &file.dags[..] else { panic!("two DAGs") };
@@ -139,10 +139,10 @@ fn folders_have_defaults() {
 fn examples() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dags");
     let mut examples: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the examples can be read")
+        .map(|entry| entry.expect("the examples can be read").path())
         .filter(|path| is_dag_file(path))
-        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).expect("the examples can be read")))
         .collect();
     examples.push(("dag-factory".to_owned(), FACTORY.to_owned()));
     examples
@@ -151,7 +151,7 @@ fn examples() -> Vec<(String, String)> {
 #[test]
 fn the_examples_have_nothing_to_complain_about() {
     for (name, text) in examples() {
-        let file = support::read(&text);
+        let file = support::read(&text, &Limits::default());
         let all: String = file.diagnostics.iter().map(|d| format!("{d}\n")).collect();
         assert!(file.diagnostics.is_empty() && !file.dags.is_empty(), "{name}: {all}");
     }
@@ -183,6 +183,6 @@ fn the_schema_is_committed_and_fits() {
     ] {
         let value: serde_json::Value = serde_yaml::from_str(wrong).unwrap();
         assert!(!validator.is_valid(&value), "{wrong}");
-        assert!(support::read(wrong).has_errors(), "{wrong}");
+        assert!(support::read(wrong, &Limits::default()).has_errors(), "{wrong}");
     }
 }

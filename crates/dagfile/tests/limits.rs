@@ -8,7 +8,7 @@ use towpath_dagfile::{Limits, load_file};
 
 #[track_caller]
 fn refused(text: &str, limits: &Limits, expected: &str) {
-    let file = support::read_with(text, limits);
+    let file = support::read(text, limits);
     assert!(file.dags.is_empty());
     let all: String = file.diagnostics.iter().map(ToString::to_string).collect();
     assert!(all.contains(expected), "{all}");

@@ -9,6 +9,7 @@ mod queries;
 mod rows;
 mod sql;
 
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqli
 const BUSY: Duration = Duration::from_secs(20);
 /// How often the file is asked whether another process has written: a read of shared memory.
 const WATCH: Duration = Duration::from_millis(50);
+/// Every so many looks ask, whatever the file's time stamp says.
+const UNASKED: u32 = 20;
 
 /// A SQLite database.
 #[derive(Debug)]
@@ -73,13 +76,16 @@ impl Sqlite {
             // Another connection would be another database.
             return Ok(Self { readers: writers.clone(), writers, wakes: wakes.clone(), watcher: None });
         }
+        let mut wal = connect.get_filename().as_os_str().to_owned();
+        wal.push("-wal");
+        let wal = PathBuf::from(wal);
         let readers = pool(4)
             .connect_with(connect.pragma("query_only", "on"))
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         // Read before anybody can register: from here on no commit of another process is missed.
         let version = data_version(&writers).await.map_err(|error| unreachable(error.to_string()))?;
-        let watcher = tokio::spawn(watch(writers.clone(), wakes.clone(), version));
+        let watcher = tokio::spawn(watch(writers.clone(), wal, wakes.clone(), version));
         Ok(Self { writers, readers, wakes: wakes.clone(), watcher: Some(watcher) })
     }
 }
@@ -94,9 +100,17 @@ impl Drop for Sqlite {
 
 /// Wakes everybody when another process has committed. Asked on the connection that writes:
 /// `data_version` does not change for what a connection commits itself, and the others only read.
-async fn watch(writers: SqlitePool, wakes: Wakes, mut last: i64) {
-    loop {
+/// A look at the write-ahead log's file tells first whether anybody has written at all; since its
+/// time stamp is coarse, the question is asked now and then without that.
+async fn watch(writers: SqlitePool, wal: PathBuf, wakes: Wakes, mut last: i64) {
+    let mut seen = None;
+    for tick in 0_u32.. {
         tokio::time::sleep(WATCH).await;
+        let stamp = std::fs::metadata(&wal).and_then(|file| Ok((file.len(), file.modified()?))).ok();
+        if stamp == seen && tick % UNASKED != 0 {
+            continue;
+        }
+        seen = stamp;
         let Ok(version) = data_version(&writers).await else { continue };
         if last != version {
             for topic in <Topic as strum::IntoEnumIterator>::iter() {
