@@ -1,81 +1,114 @@
 //! The arguments of operators, checked against the table in `towpath_model::operator`.
 
 use serde_json::{Map, Number, Value};
-use towpath_model::operator::{ArgKind, ArgSpec, OperatorSpec};
+use towpath_model::operator::{ArgKind, ArgSpec, OperatorSpec, SPECS};
 
-use crate::diagnostic::Reporter;
-use crate::fields::{bool_of, duration_of, integer_of, wrong};
+use crate::diagnostic::{Reporter, nearest};
+use crate::fields::{bool_of, duration_of, given_twice, integer_of, wrong};
+use crate::keys::{self, KeyKind};
 use crate::node::{Key, Kind, Node};
 
 /// Reads the arguments of a task: its own entries, then those of `defaults` that its operator has.
-pub(crate) fn read(
+pub(crate) fn read<'n>(
     operator: &'static OperatorSpec,
     own: &[(&Key, &Node)],
-    defaults: &[(&Key, &Node)],
+    defaults: impl Iterator<Item = (&'n Key, &'n Node)>,
     task: &Node,
-    known_keys: impl Iterator<Item = &'static str>,
     report: &mut Reporter,
 ) -> Map<String, Value> {
     let mut args = Map::new();
+    // By canonical name; also those whose values are wrong, which have been complained about.
+    let mut given: Vec<(&'static str, &Key)> = Vec::with_capacity(own.len());
     let mut unknown = Vec::new();
     for (key, node) in own {
-        match operator.arg(&key.text) {
-            Some(spec) if args.contains_key(spec.name) => {
-                report.error(key.span, format!("`{}` is given twice", key.text));
-            }
-            Some(spec) => {
-                if let Some(value) = value(spec, node, report) {
-                    args.insert(spec.name.to_owned(), value);
-                }
-            }
-            None => unknown.push(*key),
+        let Some(spec) = operator.arg(&key.text) else {
+            unknown.push(*key);
+            continue;
+        };
+        if let Some((_, first)) = given.iter().find(|(name, _)| *name == spec.name) {
+            given_twice(first, key, report);
+            continue;
         }
-    }
-    let known: Vec<&str> = known_keys.chain(operator.args.iter().map(|arg| arg.name)).collect();
-    for key in unknown {
-        report
-            .error(key.span, format!("a task with operator `{}` has no `{}`", operator.name, key.text))
-            .suggest(&key.text, known.iter().copied());
-    }
-    for (key, node) in defaults {
-        if let Some(spec) = operator.arg(&key.text)
-            && !args.contains_key(spec.name)
-            && let Some(value) = value(spec, node, report)
-        {
+        if let Some(value) = value(spec, node, report) {
             args.insert(spec.name.to_owned(), value);
         }
+        // A null takes the default away, and counts as not given for what is required.
+        if !node.is_null() {
+            given.push((spec.name, key));
+        }
     }
-    require(operator, &args, task, report);
+    let nulled = |name: &str| {
+        own.iter().any(|(key, node)| node.is_null() && operator.arg(&key.text).is_some_and(|a| a.name == name))
+    };
+    for (key, node) in defaults {
+        if let Some(spec) = operator.arg(&key.text)
+            && !given.iter().any(|(name, _)| *name == spec.name)
+            && !nulled(spec.name)
+        {
+            if let Some(value) = value(spec, node, report) {
+                args.insert(spec.name.to_owned(), value);
+            }
+            given.push((spec.name, key));
+        }
+    }
+    let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+    unknown_args(operator, &unknown, report);
+    require(operator, &names, &unknown, task, report);
     args
 }
 
+/// Keys that neither a task nor its operator has.
+fn unknown_args(operator: &OperatorSpec, unknown: &[&Key], report: &mut Reporter) {
+    let known = || {
+        let keys = keys::TASK.iter().filter(|key| !matches!(key.kind, KeyKind::Ignored | KeyKind::Unsupported));
+        keys.map(|key| key.name).chain(operator.args.iter().map(|arg| arg.name))
+    };
+    for key in unknown {
+        let elsewhere = || {
+            let others: Vec<&str> =
+                SPECS.iter().filter(|spec| spec.arg(&key.text).is_some()).map(|spec| spec.name).collect();
+            (!others.is_empty()).then(|| format!("operators that have it: {}", others.join(", ")))
+        };
+        report.error(key.span, format!("a task with operator `{}` has no `{}`", operator.name, key.text)).suggest_or(
+            &key.text,
+            known(),
+            elsewhere,
+        );
+    }
+}
+
 /// What must be there, or must be there once.
-fn require(operator: &OperatorSpec, args: &Map<String, Value>, task: &Node, report: &mut Reporter) {
-    for spec in operator.args.iter().filter(|spec| spec.required && !args.contains_key(spec.name)) {
-        report
-            .error(task.span, format!("a task with operator `{}` needs `{}`", operator.name, spec.name))
-            .help(spec.doc);
+fn require(operator: &OperatorSpec, given: &[&str], unknown: &[&Key], task: &Node, report: &mut Reporter) {
+    // An argument whose name is mistyped has been told already, with the right name.
+    let mistyped = |name: &str| unknown.iter().take(20).any(|key| nearest(&key.text, [name]).is_some());
+    for spec in operator.args.iter().filter(|spec| spec.required && !given.contains(&spec.name)) {
+        if !mistyped(spec.name) {
+            report
+                .error(task.span, format!("a task with operator `{}` needs `{}`", operator.name, spec.name))
+                .help(format!("{}: {}", spec.name, spec.doc));
+        }
     }
     if operator.one_of.is_empty() {
         return;
     }
-    let given: Vec<&str> = operator.one_of.iter().copied().filter(|name| args.contains_key(*name)).collect();
-    match given.as_slice() {
+    let chosen: Vec<&str> = operator.one_of.iter().copied().filter(|name| given.contains(name)).collect();
+    match chosen.as_slice() {
         [_] => {}
+        [] if operator.one_of.iter().any(|name| mistyped(name)) => {}
         [] => report
             .error(
                 task.span,
                 format!("a task with operator `{}` needs one of {}", operator.name, names(operator.one_of)),
             )
             .help("`python_callable: module.function` calls a function of a module beside this file"),
-        _ => {
-            report.error(task.span, format!("{} cannot be given together", names(&given)));
-        }
+        _ => report
+            .error(task.span, format!("{} cannot be given together", names(&chosen)))
+            .help("keep the one that is meant; others may come from default_args"),
     }
-    if operator.name == "python"
-        && args.contains_key("python_callable_name") != args.contains_key("python_callable_file")
-    {
-        report.error(task.span, "`python_callable_name` and `python_callable_file` need each other");
+    if operator.name == "python" && given.contains(&"python_callable_name") != given.contains(&"python_callable_file") {
+        report
+            .error(task.span, "`python_callable_name` and `python_callable_file` need each other")
+            .help("or write `python_callable: module.function`");
     }
 }
 

@@ -10,12 +10,17 @@ use towpath_model::dag::{Dag, DagSpec, GraphError};
 use crate::Limits;
 use crate::date;
 use crate::diagnostic::Reporter;
-use crate::fields::{Fields, wrong};
+use crate::fields::{Fields, given_twice};
+use crate::file;
 use crate::group::{self, Groups};
 use crate::keys;
-use crate::node::{Node, Span};
+use crate::node::{Key, Node, Span, double_keys_of};
+use crate::resolve::{Reference, resolve};
 use crate::schedule;
-use crate::task::{self, Defaults, check_id, params, unsupported_in};
+use crate::task::{self, Context, Defaults, check_id, params, unsupported_in};
+
+/// Most bytes of a file of documentation, which is stored with every version of its DAG.
+const MOST_DOC_BYTES: u64 = 1024 * 1024;
 
 /// What a DAG is compiled with.
 pub(crate) struct Frame<'n> {
@@ -31,43 +36,87 @@ pub(crate) struct Frame<'n> {
 /// Compiles one DAG; `None` where it has an error, which is reported.
 pub(crate) fn compile(node: &Node, frame: &Frame<'_>, report: &mut Reporter) -> Option<Dag> {
     let before = report.errors();
+    double_keys(node, report);
     let (mut fields, rest) = Fields::sort(node, keys::DAG, report);
     for (key, _) in rest {
-        report
-            .error(key.span, format!("a DAG has no `{}`", key.text))
-            .suggest(&key.text, keys::DAG.iter().map(|key| key.name));
+        check_key(key, report);
     }
-    unsupported_in(&fields, keys::DAG, report);
-    let mut silent = Reporter::default();
     let mut default_args: Vec<&Node> = fields.get("default_args").into_iter().collect();
     for defaults in &frame.defaults {
-        let (inherited, _) = Fields::sort(defaults, keys::DAG, &mut silent);
+        // What is wrong with the keys of defaults has been told where they were read.
+        let (inherited, _) = Fields::sort(defaults, keys::DAG, &mut Reporter::default());
         default_args.extend(inherited.get("default_args"));
         fields.inherit(&inherited);
     }
+    unsupported_in(&fields, keys::DAG, report);
     let id = dag_id(&fields, frame, report);
     let mut spec = DagSpec::new(id);
     settings(&mut spec, &fields, &default_args, frame, report);
-    let groups = Groups::read(fields.get("task_groups"), report);
-    let spans = tasks(&mut spec, &fields, &default_args, &groups, frame, report);
+    let context = Context {
+        defaults: default_args.iter().map(|args| Defaults::read(args, report)).collect(),
+        groups: Groups::read(fields.get("task_groups"), report),
+        owner: fields.text("owner", report),
+    };
+    let places = tasks(&mut spec, &fields, &context, frame, report);
     if report.errors() > before {
         return None;
+    }
+    if spec.tasks.is_empty() {
+        report.warning(frame.name.1, format!("DAG `{}` has no tasks", spec.dag_id)).help("write them under `tasks`");
     }
     match Dag::build(spec) {
         Ok(dag) => Some(dag),
         Err(errors) => {
             for error in errors {
-                let span = match &error {
-                    GraphError::Cycle { path } => path.first().and_then(|id| spans.get(id)),
-                    GraphError::DuplicateTask { task_id } | GraphError::UnknownUpstream { task_id, .. } => {
-                        spans.get(task_id)
-                    }
-                    GraphError::TooManyTasks { .. } => None,
-                };
-                report.error(span.copied().unwrap_or(node.span), error.to_string());
+                report.error(place_of(&error, &places).unwrap_or(node.span), error.to_string());
             }
             None
         }
+    }
+}
+
+/// Complains about a key that no DAG has.
+pub(crate) fn check_key(key: &Key, report: &mut Reporter) {
+    if keys::find(keys::DAG, &key.text).is_some() {
+        return;
+    }
+    let reported = report.error(key.span, format!("a DAG has no `{}`", key.text));
+    if keys::find(keys::TASK, &key.text).is_some() && !keys::TASKS_OWN.contains(&key.text.as_str()) {
+        reported.help("settings of all tasks stand in `default_args`");
+        return;
+    }
+    reported.suggest(&key.text, keys::DAG.iter().map(|key| key.name));
+}
+
+/// Complains about keys that stand twice in the same mapping. Tasks and groups do that themselves, by their ids.
+fn double_keys(dag: &Node, report: &mut Reporter) {
+    let mut found = |first: &Key, second: &Key| given_twice(first, second, report);
+    for (key, node) in dag.as_map().unwrap_or_default() {
+        match node.as_map() {
+            Some(entries) if matches!(key.text.as_str(), "tasks" | "task_groups") => {
+                entries.iter().for_each(|(_, entry)| entry.double_keys(&mut found));
+            }
+            _ => node.double_keys(&mut found),
+        }
+    }
+    double_keys_of(dag.as_map().unwrap_or_default(), &mut found);
+}
+
+/// Where what is wrong with the graph stands. A cycle is shown at the dependency that closes it.
+fn place_of(error: &GraphError, places: &HashMap<String, (Span, Vec<Reference>)>) -> Option<Span> {
+    match error {
+        GraphError::Cycle { path } => {
+            let (span, references) = places.get(path.first()?)?;
+            let last = path.get(path.len().checked_sub(2)?)?;
+            let closes =
+                |reference: &&Reference| last == &reference.text || last.ends_with(&format!(".{}", reference.text));
+            let reference = references.iter().find(closes).or_else(|| references.first());
+            Some(reference.map_or(*span, |reference| reference.span))
+        }
+        GraphError::DuplicateTask { task_id } | GraphError::UnknownUpstream { task_id, .. } => {
+            places.get(task_id).map(|(span, _)| *span)
+        }
+        GraphError::TooManyTasks { .. } => None,
     }
 }
 
@@ -129,56 +178,61 @@ fn date_of(
 
 fn doc_file(fields: &Fields<'_>, frame: &Frame<'_>, report: &mut Reporter) -> Option<String> {
     let name = fields.text("doc_md_file_path", report)?;
-    let path = frame.folder.join(&name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
+    let span = fields.get("doc_md_file_path").map_or_else(Span::default, |node| node.span);
+    let bytes = match file::bounded(&frame.folder.join(&name), MOST_DOC_BYTES) {
+        Ok(bytes) => bytes,
         Err(error) => {
-            let span = fields.get("doc_md_file_path").map_or_else(Span::default, |node| node.span);
-            report.error(span, format!("`{name}` cannot be read: {error}"));
-            None
+            report.error(span, format!("`{name}` {error}"));
+            return None;
         }
+    };
+    let text = String::from_utf8(bytes).ok();
+    if text.is_none() {
+        report.error(span, format!("`{name}` is not UTF-8")).help("save the file in UTF-8");
     }
+    text
 }
 
-/// Reads the tasks into `spec`; where each of them stands.
+/// Reads the tasks into `spec`; where each of them stands and what it refers to.
 fn tasks<'n>(
     spec: &mut DagSpec,
     fields: &Fields<'n>,
-    default_args: &[&'n Node],
-    groups: &Groups<'n>,
+    context: &Context<'n>,
     frame: &Frame<'n>,
     report: &mut Reporter,
-) -> HashMap<String, Span> {
-    let mut spans: HashMap<String, Span> = HashMap::new();
-    for args in default_args.iter().filter(|args| args.as_map().is_none()) {
-        wrong(report, args, "default_args", "a mapping");
-    }
-    let defaults = Defaults::new(default_args, true, report);
+) -> HashMap<String, (Span, Vec<Reference>)> {
+    let limits = frame.limits;
     let entries = group::entries(fields.get("tasks"), "tasks", "task_id", report);
-    if entries.len() > frame.limits.tasks {
-        let span = fields.get("tasks").map_or_else(Span::default, |node| node.span);
-        report.error(span, format!("the DAG has {} tasks; at most {} are allowed", entries.len(), frame.limits.tasks));
-        return spans;
+    let span = fields.get("tasks").map_or_else(Span::default, |node| node.span);
+    if entries.len() > limits.tasks {
+        report.error(span, format!("the DAG has {} tasks; at most {} are allowed", entries.len(), limits.tasks));
+        return HashMap::new();
     }
+    let mut firsts: HashMap<String, Span> = HashMap::with_capacity(entries.len());
     let mut places = Vec::with_capacity(entries.len());
+    let mut spans = Vec::with_capacity(entries.len());
+    let mut inherited = 0_usize;
     for (name, node) in entries {
-        let Some(mut read) = task::read(name, node, &defaults, groups, report) else { continue };
-        if let Some(first) = spans.get(&read.task.task_id) {
-            let line = first.line;
+        let Some(read) = task::read(name, node, context, report) else { continue };
+        inherited += read.inherited;
+        if inherited > limits.inherited {
+            report
+                .error(span, format!("`default_args` add more than {} parts to the tasks", limits.inherited))
+                .help("keep in `default_args` what is small, and read the rest from a file or a variable");
+            return HashMap::new();
+        }
+        if let Some(first) = firsts.get(&read.task.task_id) {
             report
                 .error(read.span, format!("task `{}` is defined twice", read.task.task_id))
-                .help(format!("the first is in line {line}; give one of them another id"));
+                .help(format!("the first is in line {}; give one of them another id", first.line));
             continue;
         }
-        spans.insert(read.task.task_id.clone(), read.span);
-        if read.task.owner == "airflow"
-            && let Some(owner) = fields.text("owner", report)
-        {
-            read.task.owner = owner;
-        }
+        firsts.insert(read.task.task_id.clone(), read.span);
         spec.tasks.push(read.task);
-        places.push((read.group, read.references));
+        places.push(read.place);
+        spans.push(read.span);
     }
-    group::resolve(&mut spec.tasks, &places, groups, report);
-    spans
+    resolve(&mut spec.tasks, &places, &context.groups, limits.dependencies, report);
+    let ids = spec.tasks.iter().map(|task| task.task_id.clone());
+    ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()
 }

@@ -33,7 +33,11 @@ pub(crate) fn read(
 }
 
 fn absolute(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)) {
+    let joined = text.replacen(' ', "T", 1);
+    let zoned = DateTime::parse_from_rfc3339(&joined).ok();
+    if let Some(time) =
+        zoned.or_else(|| DateTime::parse_from_str(&joined.replace('Z', "+00:00"), "%Y-%m-%dT%H:%M%:z").ok())
+    {
         return Some(time.to_utc());
     }
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
@@ -75,31 +79,46 @@ fn object(node: &Node, name: &str, zone: Tz, report: &mut Reporter) -> Option<Da
             return None;
         }
     }
-    let args: Vec<i64> = node
-        .get("__args__")
-        .and_then(Node::as_list)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(crate::fields::integer_of)
-        .collect();
-    let part = |index: usize, key: &str, default: i64| {
-        args.get(index).copied().or_else(|| node.get(key).and_then(crate::fields::integer_of)).unwrap_or(default)
-    };
-    let date = NaiveDate::from_ymd_opt(
-        i32::try_from(part(0, "year", 0)).ok()?,
-        u32::try_from(part(1, "month", 1)).ok()?,
-        u32::try_from(part(2, "day", 1)).ok()?,
-    );
-    let time =
-        NaiveTime::from_hms_opt(part(3, "hour", 0) as u32, part(4, "minute", 0) as u32, part(5, "second", 0) as u32);
-    match (date, time) {
-        (Some(date), Some(time)) => local(date.and_time(time), zone),
-        _ => {
-            report.error(node.span, format!("`{name}` is no date that exists"));
-            None
+    let mut zone = zone;
+    let mut parts: [Option<u32>; 6] = [None; 6];
+    for (key, value) in node.as_map().unwrap_or_default() {
+        let items = match key.text.as_str() {
+            "__type__" => continue,
+            "tz" | "tzinfo" | "timezone" => {
+                zone = crate::schedule::zone_of(value, &key.text, report)?;
+                continue;
+            }
+            "__args__" => value.as_list().unwrap_or_default().iter().enumerate().collect(),
+            text => match PARTS.iter().position(|part| *part == text) {
+                Some(index) => vec![(index, value)],
+                None => {
+                    report.error(key.span, format!("a date has no `{text}`")).suggest(text, PARTS);
+                    return None;
+                }
+            },
+        };
+        for (index, item) in items {
+            let number = crate::fields::integer_of(item).and_then(|number| u32::try_from(number).ok());
+            let (Some(part), Some(number)) = (parts.get_mut(index), number) else {
+                crate::fields::wrong(report, item, PARTS.get(index).unwrap_or(&"__args__"), "a whole number");
+                return None;
+            };
+            *part = Some(number);
         }
     }
+    let part = |index: usize| parts[index].unwrap_or(u32::from(matches!(index, 1 | 2)));
+    let year = parts[0].and_then(|year| i32::try_from(year).ok());
+    let date = year.and_then(|year| NaiveDate::from_ymd_opt(year, part(1), part(2)));
+    let time = NaiveTime::from_hms_opt(part(3), part(4), part(5));
+    let found = date.zip(time).and_then(|(date, time)| local(date.and_time(time), zone));
+    if found.is_none() {
+        report.error(node.span, format!("`{name}` is no date that exists")).help("write a date such as 2026-01-31");
+    }
+    found
 }
+
+/// The parts of a date, in the order of `datetime`'s positional arguments.
+const PARTS: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +132,8 @@ mod tests {
             ("2026-01-31", Tz::Europe__Berlin, "2026-01-30T23:00:00Z"),
             ("2026-01-31 06:30", Tz::UTC, "2026-01-31T06:30:00Z"),
             ("2026-01-31T06:30:15+02:00", Tz::UTC, "2026-01-31T04:30:15Z"),
+            ("2026-01-31T06:00+01:00", Tz::UTC, "2026-01-31T05:00:00Z"),
+            ("2026-01-31 06:00Z", Tz::Europe__Berlin, "2026-01-31T06:00:00Z"),
             ("2026-03-29T02:30", Tz::Europe__Berlin, "2026-03-29T01:30:00Z"),
             ("2 days", Tz::UTC, "2026-05-15T00:00:00Z"),
             ("2 days ago", Tz::Europe__Berlin, "2026-05-14T22:00:00Z"),

@@ -1,5 +1,6 @@
 //! One file: which DAGs it holds.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -8,10 +9,11 @@ use towpath_model::dag::Dag;
 use crate::Limits;
 use crate::dag::{self, Frame};
 use crate::diagnostic::{Diagnostic, Reporter};
-use crate::fields::wrong;
+use crate::fields::{given_twice, wrong};
 use crate::file::FileDefaults;
 use crate::keys;
-use crate::node::{Kind, Node, Span};
+use crate::node::{Key, Kind, Node, Span};
+use crate::task::Defaults;
 
 /// What a file held.
 #[derive(Debug)]
@@ -50,26 +52,36 @@ pub struct Origin<'a> {
 pub fn compile(text: &str, origin: &Origin<'_>, limits: &Limits) -> CompiledFile {
     let mut report = Reporter::default();
     let source = report.add_source(origin.path, text.to_owned());
-    let defaults: Vec<Node> = origin
-        .defaults
-        .iter()
-        .rev()
-        .filter_map(|defaults| parse(&defaults.path, &defaults.text, &mut report, None, limits))
-        .collect();
+    let mut defaults = Vec::with_capacity(origin.defaults.len());
+    for above in origin.defaults.iter().rev() {
+        let source = report.add_source(&above.path, above.text.clone());
+        let node = parse(&above.text, source, &mut report, limits).filter(|node| !node.is_null());
+        if let Some(node) = &node {
+            check_defaults(node, "defaults", &mut report);
+        }
+        defaults.extend(node);
+    }
     let mut dags = Vec::new();
-    if let Some(root) = parse(origin.path, text, &mut report, Some(source), limits) {
+    let usable = report.errors() == 0;
+    if let Some(root) = parse(text, source, &mut report, limits) {
         compile_root(&root, &defaults, origin, limits, &mut report, &mut dags);
+    }
+    // Without its defaults a DAG would run in another way than it says.
+    if !usable {
+        dags.clear();
     }
     CompiledFile { dags, diagnostics: report.finish(), source: text.to_owned() }
 }
 
-fn parse(path: &Path, text: &str, report: &mut Reporter, source: Option<u16>, limits: &Limits) -> Option<Node> {
-    let source = source.unwrap_or_else(|| report.add_source(path, text.to_owned()));
+fn parse(text: &str, source: u16, report: &mut Reporter, limits: &Limits) -> Option<Node> {
     match Node::parse(text.strip_prefix('\u{feff}').unwrap_or(text), source, limits) {
         Ok(node) => Some(node),
         Err(error) => {
             let span = Span { source, line: error.line, column: error.column };
-            report.error(span, format!("this is not valid YAML: {}", error.message));
+            let reported = report.error(span, error.message);
+            if let Some(help) = error.help {
+                reported.help(help);
+            }
             None
         }
     }
@@ -94,18 +106,56 @@ fn compile_root(
             return;
         }
     };
-    let folder = origin.folder;
     if is_dag(root) {
         let stem = origin.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let frame =
-            Frame { name: (stem, root.span), defaults: defaults.iter().collect(), now: origin.now, folder, limits };
+        let levels = defaults.iter().collect();
+        let frame = Frame { name: (stem, root.span), defaults: levels, now: origin.now, folder: origin.folder, limits };
         dags.extend(dag::compile(root, &frame, report));
         return;
     }
-    let block = root.get("default");
-    check_default_block(block, report);
-    let mut seen: Vec<(String, u32)> = Vec::new();
-    for (key, node) in entries.iter().filter(|(key, _)| key.text != "default") {
+    let before = report.errors();
+    let block = root.get("default").filter(|block| !block.is_null());
+    if let Some(block) = block {
+        check_defaults(block, "default", report);
+    }
+    let usable = report.errors() == before;
+    let parts: usize = block.into_iter().chain(defaults).map(Node::parts).sum();
+    if parts.saturating_mul(entries.len()) > limits.inherited {
+        let message = format!(
+            "defaults of {parts} parts for {} DAGs are more than {} parts altogether",
+            entries.len(),
+            limits.inherited
+        );
+        report.error(block.map_or(root.span, |block| block.span), message).help("split the file");
+        return;
+    }
+    compile_entries(entries, block, defaults, origin, limits, report, dags);
+    if !usable {
+        dags.clear();
+    }
+}
+
+/// The DAGs of a mapping of ids to DAGs.
+fn compile_entries(
+    entries: &[(Key, Node)],
+    block: Option<&Node>,
+    defaults: &[Node],
+    origin: &Origin<'_>,
+    limits: &Limits,
+    report: &mut Reporter,
+    dags: &mut Vec<Dag>,
+) {
+    let mut keys: HashMap<&str, &Key> = HashMap::with_capacity(entries.len());
+    let mut ids: HashMap<String, u32> = HashMap::with_capacity(entries.len());
+    for (key, node) in entries {
+        if let Some(first) = keys.insert(&key.text, key) {
+            given_twice(first, key, report);
+            keys.insert(&key.text, first);
+            continue;
+        }
+        if key.text == "default" {
+            continue;
+        }
         if node.as_map().is_none() {
             let known = keys::DAG.iter().map(|key| key.name);
             report
@@ -114,15 +164,16 @@ fn compile_root(
             continue;
         }
         let levels = block.into_iter().chain(defaults).collect();
-        let frame = Frame { name: (key.text.clone(), key.span), defaults: levels, now: origin.now, folder, limits };
+        let name = (key.text.clone(), key.span);
+        let frame = Frame { name, defaults: levels, now: origin.now, folder: origin.folder, limits };
         let Some(dag) = dag::compile(node, &frame, report) else { continue };
-        if let Some((_, line)) = seen.iter().find(|(id, _)| id == dag.id()) {
+        if let Some(line) = ids.get(dag.id()) {
             report
                 .error(key.span, format!("DAG `{}` is defined twice", dag.id()))
                 .help(format!("the first is in line {line}"));
             continue;
         }
-        seen.push((dag.id().to_owned(), key.span.line));
+        ids.insert(dag.id().to_owned(), key.span.line);
         dags.push(dag);
     }
 }
@@ -138,17 +189,18 @@ fn is_dag(root: &Node) -> bool {
     !holds_dags && entries.iter().any(|(key, _)| key.text != "default" && keys::find(keys::DAG, &key.text).is_some())
 }
 
-fn check_default_block(block: Option<&Node>, report: &mut Reporter) {
-    let Some(block) = block else { return };
-    if block.as_map().is_none() {
-        wrong(report, block, "default", "a mapping of DAG settings");
+/// Complains about what no DAG can inherit. `name` is that of the block, or of the file's kind.
+fn check_defaults(block: &Node, name: &str, report: &mut Reporter) {
+    let Some(entries) = block.as_map() else {
+        wrong(report, block, name, "a mapping of DAG settings");
         return;
+    };
+    block.double_keys(&mut |first, second| given_twice(first, second, report));
+    for (key, _) in entries {
+        dag::check_key(key, report);
     }
-    for (key, _) in block.as_map().unwrap_or_default() {
-        if keys::find(keys::DAG, &key.text).is_none() {
-            report
-                .error(key.span, format!("a DAG has no `{}`", key.text))
-                .suggest(&key.text, keys::DAG.iter().map(|key| key.name));
-        }
+    // Values are checked here as well as in each DAG, for there may be no DAG yet.
+    if let Some(args) = block.get("default_args").filter(|args| !args.is_null()) {
+        Defaults::read(args, report);
     }
 }

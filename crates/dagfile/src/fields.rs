@@ -1,15 +1,17 @@
 //! Typed access to the entries of a mapping, with a complaint for each that does not fit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::diagnostic::Reporter;
 use crate::keys::{self, KeySpec};
 use crate::node::{Key, Kind, Node};
 
-/// The entries of a mapping by the canonical names of their keys.
+/// The entries of a mapping by the canonical names of their keys. Ordered, so that a file is always
+/// complained about in the same order.
+#[derive(Debug, Default)]
 pub(crate) struct Fields<'n> {
-    entries: HashMap<&'static str, (&'n Key, &'n Node)>,
+    entries: BTreeMap<&'static str, (&'n Key, &'n Node)>,
 }
 
 impl<'n> Fields<'n> {
@@ -19,7 +21,7 @@ impl<'n> Fields<'n> {
         table: &'static [KeySpec],
         report: &mut Reporter,
     ) -> (Self, Vec<(&'n Key, &'n Node)>) {
-        let mut entries: HashMap<&'static str, (&'n Key, &'n Node)> = HashMap::new();
+        let mut entries: BTreeMap<&'static str, (&'n Key, &'n Node)> = BTreeMap::new();
         let mut rest = Vec::new();
         for (key, value) in node.as_map().unwrap_or_default() {
             let Some(spec) = keys::find(table, &key.text) else {
@@ -27,10 +29,7 @@ impl<'n> Fields<'n> {
                 continue;
             };
             if let Some((first, _)) = entries.get(spec.name) {
-                let place = first.span;
-                report
-                    .error(key.span, format!("`{}` is given twice", key.text))
-                    .help(format!("the first, `{}`, is in line {}; keep one of them", first.text, place.line));
+                given_twice(first, key, report);
                 continue;
             }
             entries.insert(spec.name, (key, value));
@@ -136,6 +135,14 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// Complains about a key that a mapping has twice, maybe under two names.
+pub(crate) fn given_twice(first: &Key, second: &Key, report: &mut Reporter) {
+    let same = if first.text == second.text { String::new() } else { format!(", `{}`,", first.text) };
+    report
+        .error(second.span, format!("`{}` is given twice", second.text))
+        .help(format!("the first{same} is in line {}; keep one of them", first.span.line));
+}
+
 /// Complains that a value has another type.
 pub(crate) fn wrong(report: &mut Reporter, node: &Node, name: &str, expected: &str) {
     report.error(node.span, format!("`{name}` has to be {expected}, not {}", node.describe()));
@@ -145,7 +152,7 @@ pub(crate) fn wrong(report: &mut Reporter, node: &Node, name: &str, expected: &s
 pub(crate) fn bool_of(node: &Node) -> Option<bool> {
     match &node.kind {
         Kind::Bool(value) => Some(*value),
-        Kind::Text(text) => match text.to_ascii_lowercase().as_str() {
+        Kind::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
             "yes" | "on" | "true" => Some(true),
             "no" | "off" | "false" => Some(false),
             _ => None,
@@ -195,6 +202,8 @@ fn timedelta(node: &Node, name: &str, report: &mut Reporter) -> Option<Duration>
         ("milliseconds", 0.001),
         ("microseconds", 0.000_001),
     ];
+    /// What timedelta's positional arguments are.
+    const POSITIONS: [&str; 7] = ["days", "seconds", "microseconds", "milliseconds", "minutes", "hours", "weeks"];
     match node.get("__type__").and_then(Node::as_text) {
         Some("datetime.timedelta" | "timedelta" | "pendulum.duration") => {}
         Some(class) => {
@@ -209,32 +218,48 @@ fn timedelta(node: &Node, name: &str, report: &mut Reporter) -> Option<Duration>
         }
     }
     let mut seconds = 0.0;
-    for (key, value) in node.as_map().unwrap_or_default() {
-        if key.text == "__type__" {
-            continue;
-        }
-        let number = match (&value.kind, key.text.as_str()) {
-            (Kind::Int(number), _) => *number as f64,
-            (Kind::Float(number), _) => *number,
-            // timedelta's positional arguments are days, seconds, microseconds.
-            (Kind::List(items), "__args__") => {
-                let units = [86_400.0, 1.0, 0.000_001];
-                for (item, unit) in items.iter().zip(units) {
-                    seconds += integer_of(item).unwrap_or_default() as f64 * unit;
-                }
-                continue;
-            }
-            _ => {
-                wrong(report, value, &key.text, "a number");
-                continue;
-            }
+    let mut add = |unit: &str, value: &Node, report: &mut Reporter| {
+        let length = UNITS.iter().find(|(known, _)| *known == unit).map(|(_, seconds)| *seconds)?;
+        let Some(number) = number_of(value) else {
+            wrong(report, value, unit, "a number");
+            return None;
         };
-        match UNITS.iter().find(|(unit, _)| *unit == key.text) {
-            Some((_, unit)) => seconds += number * unit,
-            None => report
-                .error(key.span, format!("a timedelta has no `{}`", key.text))
-                .suggest(&key.text, UNITS.iter().map(|(unit, _)| *unit)),
+        seconds += number * length;
+        Some(())
+    };
+    for (key, value) in node.as_map().unwrap_or_default() {
+        match (key.text.as_str(), &value.kind) {
+            ("__type__", _) => {}
+            ("__args__", Kind::List(items)) if items.len() <= POSITIONS.len() => {
+                for (item, unit) in items.iter().zip(POSITIONS) {
+                    add(unit, item, report)?;
+                }
+            }
+            ("__args__", _) => {
+                wrong(report, value, "__args__", "a list of at most 7 numbers");
+                return None;
+            }
+            (unit, _) if UNITS.iter().any(|(known, _)| *known == unit) => add(unit, value, report)?,
+            (unit, _) => {
+                report
+                    .error(key.span, format!("a timedelta has no `{unit}`"))
+                    .suggest(unit, UNITS.iter().map(|(unit, _)| *unit));
+                return None;
+            }
         }
     }
-    towpath_model::duration::from_seconds(seconds)
+    let duration = towpath_model::duration::from_seconds(seconds);
+    if duration.is_none() {
+        report.error(node.span, format!("`{name}`: a duration lies between nothing and a thousand years"));
+    }
+    duration
+}
+
+fn number_of(node: &Node) -> Option<f64> {
+    match &node.kind {
+        Kind::Int(value) => Some(*value as f64),
+        Kind::Float(value) => Some(*value),
+        Kind::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        Kind::Null | Kind::Bool(_) | Kind::List(_) | Kind::Map(_) => None,
+    }
 }

@@ -1,5 +1,6 @@
 //! Files and the defaults of their folders.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -57,6 +58,36 @@ pub fn load_file(path: &Path, dags_root: &Path, now: DateTime<Utc>, limits: &Lim
     compile(&text, &Origin { path, folder, defaults: &defaults, now }, limits)
 }
 
+/// Why a file gives no bytes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("is not a regular file")]
+    NotAFile,
+    #[error("has {bytes} bytes; at most {most} are read")]
+    TooLarge { bytes: u64, most: u64 },
+}
+
+/// The bytes of a regular file of at most `most`. What is no file (a pipe, a device) is not opened: reading it
+/// might never end.
+pub(crate) fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, Unreadable> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Unreadable::NotAFile);
+    }
+    if metadata.len() > most {
+        return Err(Unreadable::TooLarge { bytes: metadata.len(), most });
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // The file may have grown since it was measured.
+    std::fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(Unreadable::TooLarge { bytes: bytes.len() as u64, most });
+    }
+    Ok(bytes)
+}
+
 fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
     let problem = |message: String, help: Option<&str>| {
         Box::new(Diagnostic {
@@ -69,16 +100,13 @@ fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
             help: help.map(str::to_owned),
         })
     };
-    let unreadable = |error: std::io::Error| problem(format!("the file cannot be read: {error}"), None);
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(problem("this is not a file".to_owned(), None));
-    }
-    if metadata.len() > limits.file_bytes {
-        let message = format!("the file has {} bytes; at most {} are read", metadata.len(), limits.file_bytes);
-        return Err(problem(message, Some("split it into several files, or move data out of it")));
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let bytes = bounded(path, limits.file_bytes).map_err(|error| {
+        let help = match error {
+            Unreadable::TooLarge { .. } => Some("split it into several files, or move data out of it"),
+            Unreadable::Io(_) | Unreadable::NotAFile => None,
+        };
+        problem(format!("the file {error}"), help)
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let bytes = error.into_bytes();

@@ -1,36 +1,33 @@
-//! Task groups: names in front of ids, and dependencies on all that a group holds.
+//! Task groups as they are written: names in front of ids, and defaults of their tasks.
 //!
-//! A group has no place in the graph of a run. It is compiled away: its tasks get its prefix, and
-//! a dependency on it becomes one on its last tasks, as in Airflow.
+//! A group has no place in the graph of a run. It is compiled away: its tasks get its prefix here,
+//! and dependencies on it become dependencies on its last tasks in [`crate::resolve`].
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use towpath_model::dag::Task;
+use std::collections::BTreeMap;
 
 use crate::diagnostic::Reporter;
 use crate::fields::{Fields, wrong};
-use crate::keys::{self, KeyKind};
+use crate::keys;
 use crate::node::{Kind, Node, Span};
+use crate::resolve::Reference;
+use crate::task::{Defaults, check_id, unsupported_in};
+
+/// Most groups inside of each other. Every task looks at all the groups around it.
+const MOST_NESTED: usize = 32;
 
 /// A group as it is written.
 pub(crate) struct Group<'n> {
     pub(crate) name: String,
-    span: Span,
+    pub(crate) span: Span,
     parent: Option<(String, Span)>,
     prefix: bool,
-    dependencies: Vec<(String, Span)>,
-    pub(crate) default_args: Option<&'n Node>,
+    pub(crate) dependencies: Vec<Reference>,
+    pub(crate) defaults: Option<Defaults<'n>>,
 }
 
 /// The groups of a DAG by name.
 #[derive(Default)]
 pub(crate) struct Groups<'n>(BTreeMap<String, Group<'n>>);
-
-/// A dependency as it is written: of which task, on what.
-pub(crate) struct Reference {
-    pub(crate) text: String,
-    pub(crate) span: Span,
-}
 
 impl<'n> Groups<'n> {
     /// Reads `task_groups`.
@@ -38,8 +35,10 @@ impl<'n> Groups<'n> {
         let mut groups = Self::default();
         for (name, node) in entries(node, "task_groups", "group_name", report) {
             let Some(group) = group(name, node, report) else { continue };
-            if groups.0.contains_key(&group.name) {
-                report.error(node.span, format!("task group `{}` is defined twice", group.name));
+            if let Some(first) = groups.0.get(&group.name) {
+                report
+                    .error(group.span, format!("task group `{}` is defined twice", group.name))
+                    .help(format!("the first is in line {}; give one of them another name", first.span.line));
                 continue;
             }
             groups.0.insert(group.name.clone(), group);
@@ -48,33 +47,47 @@ impl<'n> Groups<'n> {
         groups
     }
 
+    /// Takes away parents that do not exist or that a group cannot have, so that every chain ends.
     fn check_parents(&mut self, report: &mut Reporter) {
         let names: Vec<String> = self.0.keys().cloned().collect();
-        for name in &names {
-            let Some((parent, span)) = self.0[name].parent.clone() else { continue };
-            if !self.0.contains_key(&parent) {
+        let mut orphans = Vec::new();
+        for (name, group) in &self.0 {
+            if let Some((parent, span)) = &group.parent
+                && !self.0.contains_key(parent)
+            {
                 report
-                    .error(span, format!("there is no task group `{parent}`"))
-                    .suggest(&parent, names.iter().map(String::as_str));
-                if let Some(group) = self.0.get_mut(name) {
-                    group.parent = None;
-                }
+                    .error(*span, format!("there is no task group `{parent}`"))
+                    .suggest(parent, names.iter().map(String::as_str));
+                orphans.push(name.clone());
             }
         }
+        self.forget_parents(&orphans);
         for name in &names {
-            let mut seen = BTreeSet::new();
-            let mut at = Some(name.clone());
-            while let Some(current) = at {
-                if !seen.insert(current.clone()) {
-                    report.error(self.0[name].span, format!("task group `{name}` is inside of itself"));
-                    if let Some(group) = self.0.get_mut(name) {
-                        group.parent = None;
-                    }
-                    break;
-                }
-                at = self.0[&current].parent.as_ref().map(|(parent, _)| parent.clone());
+            let around = self.around(name).take(MOST_NESTED + 1).collect::<Vec<_>>();
+            let span = self.0[name].span;
+            if around.iter().any(|group| group.name == *name) {
+                report.error(span, format!("task group `{name}` is inside of itself"));
+            } else if around.len() > MOST_NESTED {
+                report.error(span, format!("task group `{name}` is nested more than {MOST_NESTED} deep"));
+            } else {
+                continue;
+            }
+            self.forget_parents(std::slice::from_ref(name));
+        }
+    }
+
+    fn forget_parents(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(group) = self.0.get_mut(name) {
+                group.parent = None;
             }
         }
+    }
+
+    /// The groups around a group, innermost first.
+    fn around(&self, name: &str) -> impl Iterator<Item = &Group<'n>> {
+        let parent_of = |group: &Group<'n>| group.parent.as_ref().and_then(|(parent, _)| self.0.get(parent));
+        std::iter::successors(self.0.get(name).and_then(parent_of), move |group| parent_of(group))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Group<'n>> {
@@ -85,24 +98,30 @@ impl<'n> Groups<'n> {
         self.0.keys().map(String::as_str)
     }
 
-    /// The group and those around it, innermost first.
-    pub(crate) fn chain(&self, name: &str) -> Vec<&Group<'n>> {
-        let mut chain = Vec::new();
-        let mut at = self.0.get(name);
-        while let Some(group) = at {
-            chain.push(group);
-            at = group.parent.as_ref().and_then(|(parent, _)| self.0.get(parent));
-        }
-        chain
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Group<'n>> {
+        self.0.values()
     }
 
-    /// The id of a task in the group: `outer.inner.task`.
+    /// The group and those around it, innermost first.
+    pub(crate) fn chain(&self, name: &str) -> impl Iterator<Item = &Group<'n>> {
+        self.0.get(name).into_iter().chain(self.around(name))
+    }
+
+    /// The id of a task in the group: `outer.inner.task`. As in Airflow, a group without a prefix
+    /// hides those of the groups around it too.
     pub(crate) fn full_id(&self, group: &str, task_id: &str) -> String {
-        let mut parts: Vec<&str> =
-            self.chain(group).into_iter().filter(|g| g.prefix).map(|g| g.name.as_str()).collect();
+        let mut parts: Vec<&str> = self.chain(group).take_while(|g| g.prefix).map(|g| g.name.as_str()).collect();
         parts.reverse();
         parts.push(task_id);
         parts.join(".")
+    }
+
+    /// The id of the group itself: its name after those of the groups around it.
+    pub(crate) fn group_id(&self, group: &Group<'_>) -> String {
+        match &group.parent {
+            Some((parent, _)) => self.full_id(parent, &group.name),
+            None => group.name.clone(),
+        }
     }
 }
 
@@ -136,142 +155,27 @@ fn group<'n>(name: Option<(String, Span)>, node: &'n Node, report: &mut Reporter
             .error(key.span, format!("a task group has no `{}`", key.text))
             .suggest(&key.text, keys::GROUP.iter().map(|key| key.name));
     }
-    for name in fields.names() {
-        let (key, _) = fields.entry(name).expect("it was just listed");
-        if keys::find(keys::GROUP, name).is_some_and(|key| key.kind == KeyKind::Ignored) {
-            report.warning(key.span, format!("`{name}` has no effect"));
-        }
-    }
+    unsupported_in(&fields, keys::GROUP, report);
     let span = name.as_ref().map_or(node.span, |(_, span)| *span);
     let Some(name) = name.map(|(name, _)| name).or_else(|| fields.text("group_name", report)) else {
-        report.error(node.span, "this task group has no `group_name`");
+        report
+            .error(node.span, "this task group has no `group_name`")
+            .help("groups in a list need a `group_name` each");
         return None;
     };
+    if !check_id("task group", &name, span, report) {
+        return None;
+    }
     let parent = fields
         .text("parent_group_name", report)
         .map(|text| (text, fields.get("parent_group_name").map_or(span, |n| n.span)));
+    let references = fields.list("dependencies", report).into_iter();
     Some(Group {
         name,
         span,
         parent,
         prefix: fields.bool("prefix_group_id", report).unwrap_or(true),
-        dependencies: fields.list("dependencies", report).into_iter().map(|(text, node)| (text, node.span)).collect(),
-        default_args: fields.get("default_args"),
+        dependencies: references.map(|(text, node)| Reference { text, span: node.span }).collect(),
+        defaults: fields.get("default_args").map(|node| Defaults::read(node, report)),
     })
-}
-
-/// Turns what is written as dependencies into ids of tasks. `tasks` has, for each task, the group
-/// that it is in and what it refers to; ids are complete already.
-pub(crate) fn resolve(
-    tasks: &mut [Task],
-    places: &[(Option<String>, Vec<Reference>)],
-    groups: &Groups<'_>,
-    report: &mut Reporter,
-) {
-    let ids: BTreeMap<String, usize> = tasks.iter().enumerate().map(|(i, t)| (t.task_id.clone(), i)).collect();
-    // Short ids work where they are unique.
-    let mut short: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for id in ids.keys() {
-        if let Some((_, last)) = id.rsplit_once('.') {
-            short.entry(last.to_owned()).or_default().push(id.clone());
-        }
-    }
-    let mut members: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (task, (group, _)) in tasks.iter().zip(places) {
-        for group in group.iter().flat_map(|name| groups.chain(name)) {
-            members.entry(group.name.as_str()).or_default().insert(task.task_id.clone());
-        }
-    }
-    let book = Book { ids: &ids, short: &short, members: &members, groups };
-    let mut upstream: Vec<BTreeSet<Target>> = Vec::with_capacity(tasks.len());
-    for (_, references) in places {
-        upstream.push(references.iter().filter_map(|r| book.find(&r.text, r.span, report)).collect());
-    }
-    // Inside of a group, its first tasks wait for what the group waits for.
-    let mut extra: Vec<BTreeSet<Target>> = vec![BTreeSet::new(); tasks.len()];
-    for group in groups.0.values() {
-        let targets: Vec<Target> =
-            group.dependencies.iter().filter_map(|(text, span)| book.find(text, *span, report)).collect();
-        let Some(inside) = members.get(group.name.as_str()) else { continue };
-        for id in inside {
-            let index = ids[id];
-            let is_first = !upstream[index].iter().any(|target| target.touches(inside, &members));
-            if is_first {
-                extra[index].extend(targets.iter().cloned());
-            }
-        }
-    }
-    // The last tasks of a group are those on which no other of the group depends.
-    let mut last: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, inside) in &members {
-        let followed: BTreeSet<&String> =
-            inside.iter().flat_map(|id| upstream[ids[id]].iter()).flat_map(|target| target.all(&members)).collect();
-        last.insert(name, inside.iter().filter(|id| !followed.contains(id)).cloned().collect());
-    }
-    for (index, task) in tasks.iter_mut().enumerate() {
-        for target in upstream[index].iter().chain(&extra[index]) {
-            match target {
-                Target::Task(id) => task.upstream.push(id.clone()),
-                Target::Group(name) => task.upstream.extend(last.get(name.as_str()).into_iter().flatten().cloned()),
-            }
-        }
-        task.upstream.sort();
-        task.upstream.dedup();
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Task(String),
-    Group(String),
-}
-
-impl Target {
-    fn touches(&self, inside: &BTreeSet<String>, members: &BTreeMap<&str, BTreeSet<String>>) -> bool {
-        match self {
-            Self::Task(id) => inside.contains(id),
-            Self::Group(name) => members.get(name.as_str()).is_some_and(|ids| !ids.is_disjoint(inside)),
-        }
-    }
-
-    fn all<'a>(&'a self, members: &'a BTreeMap<&str, BTreeSet<String>>) -> Vec<&'a String> {
-        match self {
-            Self::Task(id) => vec![id],
-            Self::Group(name) => members.get(name.as_str()).into_iter().flatten().collect(),
-        }
-    }
-}
-
-struct Book<'a> {
-    ids: &'a BTreeMap<String, usize>,
-    short: &'a BTreeMap<String, Vec<String>>,
-    members: &'a BTreeMap<&'a str, BTreeSet<String>>,
-    groups: &'a Groups<'a>,
-}
-
-impl Book<'_> {
-    fn find(&self, text: &str, span: Span, report: &mut Reporter) -> Option<Target> {
-        if self.ids.contains_key(text) {
-            return Some(Target::Task(text.to_owned()));
-        }
-        if self.groups.get(text).is_some() {
-            if !self.members.contains_key(text) {
-                report.warning(span, format!("task group `{text}` has no tasks, so there is nothing to wait for"));
-            }
-            return Some(Target::Group(text.to_owned()));
-        }
-        match self.short.get(text).map(Vec::as_slice) {
-            Some([id]) => return Some(Target::Task(id.clone())),
-            Some(several) => {
-                report
-                    .error(span, format!("`{text}` may be any of {}", several.join(", ")))
-                    .help("write the whole id, with the names of its groups");
-                return None;
-            }
-            None => {}
-        }
-        let known = self.ids.keys().chain(self.short.keys()).map(String::as_str).chain(self.groups.names());
-        report.error(span, format!("there is no task or group `{text}` in this DAG")).suggest(text, known);
-        None
-    }
 }

@@ -172,6 +172,10 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("max_active_tis_per_dagrun", KeyKind::Unsupported, ""),
 ];
 
+/// Keys of [`TASK`] that are a task's own: `default_args` cannot hold them.
+pub(crate) const TASKS_OWN: &[&str] =
+    &["task_id", "operator", "dependencies", "input", "task_group_name", "expand", "partial", "variables_as_arguments"];
+
 /// Keys of `default_args` that speak of the DAG.
 pub(crate) const DEFAULT_ARGS_OF_DAG: &[&str] = &["start_date", "end_date"];
 

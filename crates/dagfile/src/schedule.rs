@@ -16,6 +16,7 @@ pub(crate) fn read(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Sched
         Kind::Text(text) => parse(text, node, zone, Timetable::Trigger, report),
         Kind::Int(_) | Kind::Float(_) => every(node, Timetable::Trigger, report),
         Kind::List(items) => several(items, node, zone, Timetable::Trigger, report),
+        Kind::Map(_) if assets(node, report) => None,
         Kind::Map(_) if node.get("__type__").is_some() => object(node, zone, report),
         Kind::Map(_) => mapping(node, zone, report),
         Kind::Bool(_) => {
@@ -53,6 +54,9 @@ fn every(node: &Node, timetable: Timetable, report: &mut Reporter) -> Option<Sch
 fn several(items: &[Node], node: &Node, zone: Tz, timetable: Timetable, report: &mut Reporter) -> Option<Schedule> {
     let mut all = Vec::new();
     for item in items {
+        if assets(item, report) {
+            return None;
+        }
         let Some(text) = item.scalar_text() else {
             wrong(report, item, "schedule", "a cron expression");
             return None;
@@ -99,10 +103,14 @@ fn mapping(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Schedule> {
             }
         }
     }
+    if let (Some(_), Some(second)) = (node.get("interval"), node.get("every")) {
+        report.error(second.span, "`interval` and `every` mean the same: keep one of them");
+        return None;
+    }
     match (node.get("cron"), node.get("interval").or_else(|| node.get("every"))) {
         (Some(cron), None) => match &cron.kind {
             Kind::List(items) => several(items, cron, zone, timetable, report),
-            _ => parse(&cron.scalar_text().unwrap_or_default(), cron, zone, timetable, report),
+            _ => cron_of(cron, zone, timetable, report),
         },
         (None, Some(interval)) => every(interval, timetable, report),
         (Some(_), Some(second)) => {
@@ -118,15 +126,43 @@ fn mapping(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Schedule> {
     }
 }
 
+/// A cron expression, and nothing else that a schedule may be.
+fn cron_of(node: &Node, zone: Tz, timetable: Timetable, report: &mut Reporter) -> Option<Schedule> {
+    match node.as_text() {
+        Some(text) => parse(text, node, zone, timetable, report),
+        None => {
+            wrong(report, node, "cron", "a cron expression such as \"0 6 * * 1-5\"");
+            None
+        }
+    }
+}
+
+/// Whether a schedule speaks of assets, which is complained about.
+fn assets(node: &Node, report: &mut Reporter) -> bool {
+    let class = node.get("__type__").and_then(Node::as_text).unwrap_or_default();
+    let last = class.rsplit('.').next().unwrap_or_default();
+    let is_asset = last.starts_with("Asset") || last.starts_with("Dataset");
+    let combines = ["__and__", "__or__", "assets", "datasets"].iter().any(|key| node.get(key).is_some());
+    if is_asset || combines {
+        let named = if is_asset { format!(" (`{class}`)") } else { String::new() };
+        report
+            .error(node.span, format!("`schedule`: assets{named} are not supported yet"))
+            .help("use a cron expression or an interval, or null and trigger the DAG");
+    }
+    is_asset || combines
+}
+
 /// dag-factory's `{__type__: ...}`: Airflow's timetables and timedelta.
 fn object(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Schedule> {
     let class = node.get("__type__").and_then(Node::as_text).unwrap_or_default();
     let short = class.rsplit('.').next().unwrap_or_default();
-    let first = node.get("__args__").and_then(Node::as_list).and_then(<[Node]>::first);
-    let timetable = match short {
+    let (timetable, what) = match short {
         "timedelta" | "duration" => return every(node, Timetable::Trigger, report),
-        "CronTriggerTimetable" | "MultipleCronTriggerTimetable" | "DeltaTriggerTimetable" => Timetable::Trigger,
-        "CronDataIntervalTimetable" | "DeltaDataIntervalTimetable" => Timetable::DataInterval,
+        "CronTriggerTimetable" => (Timetable::Trigger, "cron"),
+        "MultipleCronTriggerTimetable" => (Timetable::Trigger, "crons"),
+        "DeltaTriggerTimetable" => (Timetable::Trigger, "delta"),
+        "CronDataIntervalTimetable" => (Timetable::DataInterval, "cron"),
+        "DeltaDataIntervalTimetable" => (Timetable::DataInterval, "delta"),
         _ => {
             report
                 .error(node.span, format!("`schedule` cannot be made from `{class}`"))
@@ -134,22 +170,41 @@ fn object(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Schedule> {
             return None;
         }
     };
-    let zone = match node.get("timezone") {
+    let known = ["__type__", "__args__", "timezone", what];
+    if let Some((key, _)) = node.as_map()?.iter().find(|(key, _)| !known.contains(&key.text.as_str())) {
+        report.error(key.span, format!("`{}` of `{short}` is not supported", key.text)).suggest_or(
+            &key.text,
+            known,
+            || Some(format!("what is read of it is `{what}` and `timezone`")),
+        );
+        return None;
+    }
+    let args = node.get("__args__").and_then(Node::as_list).unwrap_or_default();
+    // `MultipleCronTriggerTimetable(*crons, timezone=...)`; the others take what they are about, and then the zone.
+    let (first, second) = if what == "crons" { (None, None) } else { (args.first(), args.get(1)) };
+    if let Some(extra) = args.get(2).filter(|_| what != "crons") {
+        report.error(extra.span, format!("`{short}` takes at most two arguments: `{what}` and `timezone`"));
+        return None;
+    }
+    let zone = match node.get("timezone").or(second) {
         Some(value) => zone_of(value, "timezone", report)?,
         None => zone,
     };
-    if short.starts_with("Delta") {
-        return every(node.get("delta").or(first).unwrap_or(node), timetable, report);
-    }
-    if short.starts_with("Multiple") {
-        let items = node.get("__args__").or_else(|| node.get("crons")).and_then(Node::as_list).unwrap_or_default();
-        return several(items, node, zone, timetable, report);
-    }
-    let Some(cron) = node.get("cron").or(first) else {
-        report.error(node.span, format!("`{short}` needs `cron`"));
-        return None;
+    let missing = |report: &mut Reporter| {
+        report.error(node.span, format!("`{short}` needs `{what}`"));
+        None
     };
-    parse(&cron.scalar_text().unwrap_or_default(), cron, zone, timetable, report)
+    match what {
+        "crons" => several(node.get("crons").and_then(Node::as_list).unwrap_or(args), node, zone, timetable, report),
+        "delta" => match node.get("delta").or(first) {
+            Some(delta) => every(delta, timetable, report),
+            None => missing(report),
+        },
+        _ => match node.get("cron").or(first) {
+            Some(cron) => cron_of(cron, zone, timetable, report),
+            None => missing(report),
+        },
+    }
 }
 
 /// A time zone.

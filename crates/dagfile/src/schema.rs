@@ -15,11 +15,10 @@ pub fn json_schema() -> Value {
     for spec in SPECS {
         defs.insert(format!("operator_{}", spec.name), operator(spec));
     }
-    defs.insert("task".to_owned(), json!({"type": "object", "required": ["operator"], "anyOf": operators}));
-    defs.insert("legacy_task".to_owned(), json!({"type": "object", "required": ["decorator"]}));
+    defs.insert("task".to_owned(), json!({"type": "object", "anyOf": operators}));
     defs.insert("dag".to_owned(), object(keys::DAG, &[]));
     defs.insert("group".to_owned(), object(keys::GROUP, &[]));
-    defs.insert("default_args".to_owned(), json!({"type": "object"}));
+    defs.insert("default_args".to_owned(), default_args());
     defs.insert(
         "duration".to_owned(),
         json!({"description": "30s, 5m, 1h30m, ISO 8601, or seconds",
@@ -62,15 +61,25 @@ fn operator(spec: &OperatorSpec) -> Value {
             properties.insert((*name).to_owned(), value);
         }
     }
-    let mut all: Vec<Value> = vec![json!({"required": ["operator"]})];
-    for arg in spec.args.iter().filter(|arg| arg.required) {
-        let ways: Vec<Value> =
-            std::iter::once(&arg.name).chain(arg.aliases).map(|name| json!({"required": [name]})).collect();
-        all.push(json!({"anyOf": ways}));
-    }
     // Arguments may come from default_args, which a schema cannot see; so nothing else is required.
     schema["$comment"] = json!("required arguments may stand in default_args");
-    schema["allOf"] = json!([all[0]]);
+    schema["oneOf"] = json!([{"required": ["operator"]}, {"required": ["decorator"]}]);
+    schema
+}
+
+/// What `default_args` hold: settings of tasks, dates of the DAG, and arguments of any operator.
+fn default_args() -> Value {
+    let mut schema = object(keys::TASK, keys::TASKS_OWN);
+    let properties = schema["properties"].as_object_mut().expect("an object schema has properties");
+    for name in keys::DEFAULT_ARGS_OF_DAG {
+        properties.insert((*name).to_owned(), nullable(key_schema(KeyKind::Date)));
+    }
+    // Two operators may give an argument two types, so it has none here.
+    for arg in SPECS.iter().flat_map(|spec| spec.args) {
+        for name in std::iter::once(&arg.name).chain(arg.aliases) {
+            properties.entry(*name).or_insert_with(|| json!({"description": arg.doc}));
+        }
+    }
     schema
 }
 
@@ -116,7 +125,7 @@ fn key_schema(kind: KeyKind) -> Value {
         KeyKind::Params => json!({"type": "object"}),
         KeyKind::DefaultArgs => json!({"$ref": "#/$defs/default_args"}),
         KeyKind::Tasks => {
-            let task = json!({"anyOf": [{"$ref": "#/$defs/task"}, {"$ref": "#/$defs/legacy_task"}]});
+            let task = json!({"$ref": "#/$defs/task"});
             json!({"anyOf": [{"type": "array", "items": task}, {"type": "object", "additionalProperties": task}]})
         }
         KeyKind::Groups => {

@@ -13,48 +13,73 @@ use towpath_model::trigger_rule::TriggerRule;
 use crate::args;
 use crate::diagnostic::Reporter;
 use crate::fields::{Fields, bool_of, wrong};
-use crate::group::{Groups, Reference};
+use crate::group::Groups;
 use crate::keys::{self, KeyKind};
 use crate::node::{Key, Kind, Node, Span};
+use crate::resolve::{Place, Reference};
 
 /// A task with what has to be resolved in the DAG.
 pub(crate) struct Read {
     pub(crate) task: Task,
-    pub(crate) group: Option<String>,
-    pub(crate) references: Vec<Reference>,
+    pub(crate) place: Place,
     pub(crate) span: Span,
+    /// How many parts it has taken from defaults.
+    pub(crate) inherited: usize,
 }
 
-/// Defaults of a task's keys, strongest first: `default_args` of its groups, then of the DAG.
+/// What the tasks of a DAG have in common.
+pub(crate) struct Context<'n> {
+    /// `default_args`, strongest first.
+    pub(crate) defaults: Vec<Defaults<'n>>,
+    pub(crate) groups: Groups<'n>,
+    /// Owner of the tasks that do not name one.
+    pub(crate) owner: Option<String>,
+}
+
+/// Defaults of a task's keys: the `default_args` of a DAG or a group.
+#[derive(Debug, Default)]
 pub(crate) struct Defaults<'n> {
-    fields: Vec<Fields<'n>>,
+    fields: Fields<'n>,
     args: Vec<(&'n Key, &'n Node)>,
+    /// How large they are.
+    parts: usize,
 }
 
 impl<'n> Defaults<'n> {
-    /// Sorts `default_args` nodes, strongest first. `check` complains about what nobody takes.
-    pub(crate) fn new(nodes: &[&'n Node], check: bool, report: &mut Reporter) -> Self {
-        let mut defaults = Self { fields: Vec::new(), args: Vec::new() };
-        for node in nodes {
-            let mut silent = Reporter::default();
-            let (fields, rest) = Fields::sort(node, keys::TASK, if check { &mut *report } else { &mut silent });
-            for (key, value) in rest {
-                let known = keys::DEFAULT_ARGS_OF_DAG.contains(&key.text.as_str())
-                    || operator::SPECS.iter().any(|spec| spec.arg(&key.text).is_some());
-                if known {
-                    defaults.args.push((key, value));
-                } else if check {
-                    let names = keys::TASK.iter().map(|key| key.name).chain(keys::DEFAULT_ARGS_OF_DAG.iter().copied());
-                    let names =
-                        names.chain(operator::SPECS.iter().flat_map(|spec| spec.args.iter().map(|arg| arg.name)));
-                    report
-                        .error(key.span, format!("`default_args` cannot hold `{}`: no task has it", key.text))
-                        .suggest(&key.text, names);
-                }
-            }
-            defaults.fields.push(fields);
+    /// Sorts a `default_args` node, and complains about what no task takes.
+    pub(crate) fn read(node: &'n Node, report: &mut Reporter) -> Self {
+        if node.as_map().is_none() {
+            wrong(report, node, "default_args", "a mapping");
+            return Self::default();
         }
-        defaults
+        let (fields, rest) = Fields::sort(node, keys::TASK, report);
+        for name in keys::TASKS_OWN {
+            if let Some((key, _)) = fields.entry(name) {
+                report
+                    .error(key.span, format!("`default_args` cannot hold `{}`: each task has its own", key.text))
+                    .help("write it in the tasks");
+            }
+        }
+        unsupported_in(&fields, keys::TASK, report);
+        let mut args: Vec<(&Key, &Node)> = Vec::new();
+        for (key, value) in rest {
+            if keys::DEFAULT_ARGS_OF_DAG.contains(&key.text.as_str()) {
+                continue;
+            }
+            if operator::SPECS.iter().any(|spec| spec.arg(&key.text).is_some()) {
+                // One that stands there twice is told by the search for double keys.
+                if !args.iter().any(|(other, _)| other.text == key.text) {
+                    args.push((key, value));
+                }
+                continue;
+            }
+            let names = keys::TASK.iter().map(|key| key.name).chain(keys::DEFAULT_ARGS_OF_DAG.iter().copied());
+            let names = names.chain(operator::SPECS.iter().flat_map(|spec| spec.args.iter().map(|arg| arg.name)));
+            report
+                .error(key.span, format!("`default_args` cannot hold `{}`: no task has it", key.text))
+                .suggest(&key.text, names);
+        }
+        Self { fields, args, parts: node.parts() }
     }
 }
 
@@ -62,46 +87,51 @@ impl<'n> Defaults<'n> {
 pub(crate) fn read<'n>(
     name: Option<(String, Span)>,
     node: &'n Node,
-    dag_defaults: &Defaults<'n>,
-    groups: &Groups<'n>,
+    context: &Context<'n>,
     report: &mut Reporter,
 ) -> Option<Read> {
     if node.as_map().is_none() {
-        wrong(report, node, "tasks", "a mapping with `operator` for each task");
+        let called = name.as_ref().map_or_else(String::new, |(name, _)| format!("task `{name}`"));
+        let called = if called.is_empty() { "a task" } else { &called };
+        report
+            .error(node.span, format!("{called} has to be a mapping, not {}", node.describe()))
+            .help("for example {operator: bash, bash_command: date}");
         return None;
     }
     let (mut fields, rest) = Fields::sort(node, keys::TASK, report);
     let span = name.as_ref().map_or(node.span, |(_, span)| *span);
     let id = task_id(name, &fields, node, report)?;
-    unsupported(&fields, report);
-    let group = group_of(&fields, groups, report);
+    unsupported_in(&fields, keys::TASK, report);
+    let group = group_of(&fields, &context.groups, report);
     let operator = operator_of(&fields, node, &id, report);
-    let group_nodes: Vec<&Node> =
-        group.iter().flat_map(|name| groups.chain(name)).filter_map(|group| group.default_args).collect();
-    let group_defaults = Defaults::new(&group_nodes, false, report);
-    // What a task writes null for is not inherited.
-    for defaults in [&group_defaults, dag_defaults] {
-        for level in &defaults.fields {
-            fields.inherit(level);
-        }
-    }
-    let operator = operator?;
-    let mut default_args = group_defaults.args;
-    default_args.extend(dag_defaults.args.iter().copied());
-    let own_names = keys::TASK
-        .iter()
-        .filter(|key| !matches!(key.kind, KeyKind::Ignored | KeyKind::Unsupported))
-        .map(|key| key.name);
-    let (rest, from_variables) = variables_as_arguments(&fields, rest, report);
-    let mut args = args::read(operator, &rest, &default_args, node, own_names, report);
-    args.extend(from_variables);
-    let full_id = group.as_deref().map_or_else(|| id.clone(), |group| groups.full_id(group, &id));
-    let mut task = Task::new(full_id, operator.name);
-    task.args = args;
-    settings(&mut task, &fields, report);
     let mut references = references(&fields, "dependencies", report);
     references.extend(self::references(&fields, "input", report));
-    Some(Read { task, group, references, span })
+    let chain = group.iter().flat_map(|name| context.groups.chain(name));
+    let levels: Vec<&Defaults<'n>> =
+        chain.filter_map(|group| group.defaults.as_ref()).chain(&context.defaults).collect();
+    // What a task writes null for is not inherited.
+    for level in &levels {
+        fields.inherit(&level.fields);
+    }
+    let operator = operator?;
+    let (rest, from_variables) = variables_as_arguments(&fields, rest, report);
+    let inherited_args = levels.iter().flat_map(|level| level.args.iter().copied());
+    let mut args = args::read(operator, &rest, inherited_args, node, report);
+    args.extend(from_variables);
+    let full_id = group.as_deref().map_or_else(|| id.clone(), |group| context.groups.full_id(group, &id));
+    if full_id != id && full_id.chars().count() > MOST_ID_CHARS {
+        let message = format!("with its groups the id of task `{id}` has {} characters", full_id.chars().count());
+        report.error(span, message).help(format!("an id has at most {MOST_ID_CHARS}"));
+        return None;
+    }
+    let place = Place { group, short_at: full_id.len() - id.len(), references };
+    let mut task = Task::new(full_id, operator.name);
+    task.args = args;
+    if let Some(owner) = &context.owner {
+        task.owner.clone_from(owner);
+    }
+    settings(&mut task, &fields, report);
+    Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum() })
 }
 
 fn task_id(name: Option<(String, Span)>, fields: &Fields<'_>, node: &Node, report: &mut Reporter) -> Option<String> {
@@ -126,10 +156,13 @@ fn task_id(name: Option<(String, Span)>, fields: &Fields<'_>, node: &Node, repor
     check_id("task", &id, span, report).then_some(id)
 }
 
+/// Most characters of an id; Airflow's limit, and that of the columns that hold one.
+const MOST_ID_CHARS: usize = 250;
+
 /// Whether an id can be used: letters, digits, `_`, `-`, `.`, at most 250 of them.
 pub(crate) fn check_id(thing: &str, id: &str, span: Span, report: &mut Reporter) -> bool {
     let fits = !id.is_empty()
-        && id.chars().count() <= 250
+        && id.chars().count() <= MOST_ID_CHARS
         && id.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
     if !fits {
         let shown: String = id.chars().take(60).collect();
@@ -163,10 +196,6 @@ pub(crate) fn unsupported_in(fields: &Fields<'_>, table: &'static [keys::KeySpec
     }
 }
 
-fn unsupported(fields: &Fields<'_>, report: &mut Reporter) {
-    unsupported_in(fields, keys::TASK, report);
-}
-
 fn group_of(fields: &Fields<'_>, groups: &Groups<'_>, report: &mut Reporter) -> Option<String> {
     let name = fields.text("task_group_name", report)?;
     if groups.get(&name).is_none() {
@@ -190,17 +219,10 @@ fn operator_of(fields: &Fields<'_>, node: &Node, id: &str, report: &mut Reporter
     if found.is_none() {
         let span = fields.get("operator").map_or(node.span, |node| node.span);
         let known = operator::SPECS.iter().flat_map(|spec| spec.aliases.iter().copied()).chain(short_names());
-        let near = crate::diagnostic::nearest(&text, known);
-        let help = near.map_or_else(
-            || {
-                format!(
-                    "operators are {}; Airflow's class paths of these are known as well",
-                    short_names().collect::<Vec<_>>().join(", ")
-                )
-            },
-            |near| format!("did you mean `{near}`?"),
-        );
-        report.error(span, format!("there is no operator `{text}`")).help(help);
+        report.error(span, format!("there is no operator `{text}`")).suggest_or(&text, known, || {
+            let names = short_names().collect::<Vec<_>>().join(", ");
+            Some(format!("operators are {names}; Airflow's class paths of these are known as well"))
+        });
     }
     found
 }

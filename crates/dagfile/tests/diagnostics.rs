@@ -59,15 +59,21 @@ fn broken_files() {
             "several at once",
             "shedule: x\ntags: [1]\ntasks:\n  a: {operator: bash, retries: x, dependencies: [b]}\n  c: {operator: empt}\n",
         ),
+        ("control character", "tasks:\n  a: {operator: bash, bash_command: \"a\u{1}b\"}\n"),
+        ("escape sequence in a name", "\"\\e[31mred\": 1\ntasks:\n  a: {operator: empty}\n"),
+        ("not a number", "tasks:\n  a: {operator: empty, retry_exponential_backoff: .nan}\n"),
+        ("setting of tasks in a DAG", "retries: 3\ntasks:\n  a: {operator: empty}\n"),
+        ("argument of another operator", "tasks:\n  a: {operator: bash, bash_command: x, endpoint: y}\n"),
+        ("task that is nothing", "tasks:\n  a:\n  b: 5\n"),
+        ("id in default_args", "default_args: {dependencies: [a]}\ntasks:\n  a: {operator: empty}\n"),
+        ("no tasks", "schedule: '@daily'\n"),
         ("without effect", "orientation: LR\ntasks:\n  a: {operator: empty}\n"),
     ];
     let mut all = String::new();
     for (name, text) in cases {
         let file = support::read(text, &Limits::default());
         all.push_str(&format!("== {name}\n"));
-        for diagnostic in &file.diagnostics {
-            all.push_str(&format!("{diagnostic}\n"));
-        }
+        all.push_str(&support::told(&file));
         assert!(!file.diagnostics.is_empty(), "{name}: nothing was said");
         assert_eq!(file.dags.is_empty(), file.has_errors(), "{name}");
     }

@@ -14,3 +14,8 @@ pub(crate) fn read(text: &str, limits: &Limits) -> CompiledFile {
     let origin = Origin { path: Path::new("dags/example.yaml"), folder: Path::new("dags"), defaults: &[], now: now() };
     compile(text, &origin, limits)
 }
+
+/// Everything that is said of a file.
+pub(crate) fn told(file: &CompiledFile) -> String {
+    file.diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
+}
