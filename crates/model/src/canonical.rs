@@ -1,7 +1,6 @@
 //! One text and one hash for each meaning.
 
 use serde::Serialize;
-use serde_json::Value;
 
 /// The JSON of `value` with the keys of every object sorted and no white space.
 ///
@@ -18,11 +17,4 @@ pub fn json(value: &impl Serialize) -> String {
 #[must_use]
 pub fn hash(value: &impl Serialize) -> String {
     blake3::hash(json(value).as_bytes()).to_hex()[..32].to_owned()
-}
-
-/// A JSON value whose objects are sorted by key, all the way down.
-#[must_use]
-pub fn sorted(mut value: Value) -> Value {
-    value.sort_all_objects();
-    value
 }

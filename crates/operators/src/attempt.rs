@@ -144,7 +144,8 @@ pub struct Attempt {
     pub dag_folder: PathBuf,
     /// Where relative data paths of DAG files start: the folder that `towpath` was started in.
     pub project_folder: PathBuf,
-    /// A fresh folder of this attempt, removed after it; not created until asked for by [`Attempt::work_folder`].
+    /// A fresh folder of this attempt, removed after it; created by operators that
+    /// start a process, through [`crate::process::WorkFolder`].
     pub scratch: PathBuf,
     pushed: Mutex<Map<String, Value>>,
 }
