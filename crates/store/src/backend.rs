@@ -8,7 +8,7 @@ use towpath_model::state::{RunState, TaskState};
 
 use crate::Result;
 use crate::batch::{
-    ClaimedRow, CurrentAttempt, EndRow, Held, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
+    ClaimedRow, CurrentAttempt, EndRow, Held, Live, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
     XComRow,
 };
 use crate::logs::LogChunk;
@@ -73,8 +73,8 @@ pub(crate) trait TaskStatements {
     async fn current_attempts(&mut self, held: &[Held]) -> Result<Vec<CurrentAttempt>>;
     async fn attempts_of_worker(&mut self, job_id: i64) -> Result<Vec<Held>>;
     async fn attempts_of_run(&mut self, run_key: i64) -> Result<Vec<Held>>;
-    /// How many rows were where the batch says; fewer than given is a lost compare-and-set.
-    async fn end_attempts(&mut self, ends: &[EndRow]) -> Result<u64>;
+    /// The rows that were where the batch says, and their pools; fewer than given is a lost compare-and-set.
+    async fn end_attempts(&mut self, ends: &[EndRow]) -> Result<Vec<(TaskKey, String)>>;
     /// Copies tries into history, each with the state in which it ended.
     async fn archive_tries(&mut self, tries: &[(TaskKey, TaskState)]) -> Result<()>;
     async fn move_tasks(&mut self, moves: &[MoveRow], now: DateTime<Utc>) -> Result<u64>;
@@ -85,8 +85,8 @@ pub(crate) trait TaskStatements {
     async fn blocked_by_pool(&mut self, pool: &str, limit: i64) -> Result<Vec<TaskRow>>;
     async fn blocked_pools(&mut self) -> Result<Vec<String>>;
     async fn blocked_runs(&mut self) -> Result<Vec<i64>>;
-    async fn live_by_run(&mut self, keys: &[i64]) -> Result<HashMap<i64, i64>>;
-    async fn live_by_pool(&mut self) -> Result<HashMap<String, i64>>;
+    /// Slots in use, in those runs and in every pool.
+    async fn live(&mut self, run_keys: &[i64]) -> Result<Live>;
     /// Locks pools in the order of their names; their slots.
     async fn lock_pools(&mut self, names: &[String]) -> Result<HashMap<String, i64>>;
     async fn claim(

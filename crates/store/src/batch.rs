@@ -1,5 +1,7 @@
 //! Rows that go to and come from the statements of the engine; batches travel as JSON.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use towpath_model::state::TaskState;
@@ -91,6 +93,17 @@ pub(crate) struct CurrentAttempt {
     pub(crate) pool: String,
 }
 
+/// Slots in use, as task instances hold them, and who waits for some.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Live {
+    /// Task instances by run; none where no run is named.
+    pub(crate) runs: HashMap<i64, i64>,
+    /// Slots by pool.
+    pub(crate) pools: HashMap<String, i64>,
+    /// Pools for which a task instance waits.
+    pub(crate) wanted: BTreeSet<String>,
+}
+
 /// The end of an attempt. Times are microseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct EndRow {
@@ -161,6 +174,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) max_tries: u32,
     pub(crate) priority: i64,
     pub(crate) run_order: DateTime<Utc>,
+    /// Where the version of its run was last seen.
+    pub(crate) file: String,
 }
 
 /// An XCom to store.

@@ -116,7 +116,6 @@ pub(crate) trait DagRows {
     async fn dag(&self, dag_id: &str) -> Result<Option<DagRecord>>;
     async fn version(&self, version_id: i64) -> Result<Option<VersionRecord>>;
     async fn versions(&self, dag_id: &str) -> Result<Vec<VersionRecord>>;
-    async fn version_file(&self, version_id: i64) -> Result<Option<String>>;
     async fn import_errors(&self) -> Result<Vec<ImportError>>;
     async fn schedulable(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<SchedulableRow>>;
     async fn next_due_at(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
@@ -263,15 +262,6 @@ impl Store {
         }
         let mut tx = self.inner.backend.begin().await?;
         self.dag_within(tx.as_mut(), version_id).await
-    }
-
-    /// The file in which a version was last seen, relative to the DAGs folder.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] for an unknown version.
-    pub async fn file_of_version(&self, version_id: i64) -> Result<Arc<str>> {
-        let file = self.inner.backend.version_file(version_id).await?;
-        Ok(file.ok_or_else(|| Error::NotFound { thing: "version", id: version_id.to_string() })?.into())
     }
 
     /// As [`Store::dag_of_version`], inside of a step.

@@ -242,6 +242,8 @@ pub struct ClaimedTask {
     pub try_number: u32,
     pub max_tries: u32,
     pub run: std::sync::Arc<RunRecord>,
+    /// Where the DAG version of the run was last seen, relative to the DAGs folder.
+    pub file: std::sync::Arc<str>,
 }
 
 /// An attempt that its worker should end, with the reason.

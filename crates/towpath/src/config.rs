@@ -220,7 +220,7 @@ impl Resolver {
             database_wait: self.get("database_wait", || seconds(60), duration)?,
             listen: self.get("listen", || SocketAddr::from(([127, 0, 0, 1], 8080)), address)?,
             hosts: self.get("hosts", Vec::new, list)?,
-            worker_slots: self.get("worker_slots", || (8 * cores).max(16), |text| whole(text, 1, 100_000))?,
+            worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| whole(text, 1, 100_000))?,
             worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
             worker_lease: self.get(
                 "worker_lease",

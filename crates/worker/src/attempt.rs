@@ -88,10 +88,7 @@ impl Job {
             );
             return Outcome::Failed { error, retry: false };
         };
-        let dag_folder = match self.dag_folder().await {
-            Ok(folder) => folder,
-            Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
-        };
+        let dag_folder = self.dag_folder();
         let services = Arc::new(StoreServices {
             store: self.options.store.clone(),
             clock: Arc::clone(&self.options.clock),
@@ -163,10 +160,9 @@ impl Job {
     }
 
     /// The folder of the file that the DAG version came from.
-    async fn dag_folder(&self) -> Result<PathBuf, towpath_store::Error> {
-        let file = self.options.store.file_of_version(self.claimed.run.version_id).await?;
-        let path = self.options.dags_folder.join(&*file);
-        Ok(path.parent().map_or_else(|| self.options.dags_folder.clone(), std::path::Path::to_path_buf))
+    fn dag_folder(&self) -> PathBuf {
+        let path = self.options.dags_folder.join(&*self.claimed.file);
+        path.parent().map_or_else(|| self.options.dags_folder.clone(), std::path::Path::to_path_buf)
     }
 
     async fn context(&self, dag: &Dag, task: &Task) -> Result<Context, towpath_store::Error> {

@@ -24,6 +24,7 @@ mod attempt;
 mod log_buffer;
 mod once;
 mod run_loop;
+mod scratch;
 mod services;
 
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ use towpath_model::clock::SharedClock;
 use towpath_operators::process::Supervisor;
 use towpath_operators::registry::Registry;
 use towpath_store::{NewJob, Store};
+
+use crate::scratch::Scratch;
 
 pub use once::{Once, run_once};
 
@@ -87,9 +90,11 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error`] for a database that refuses the worker, not for one that is away for a while.
-    pub async fn run(self, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
-        let folder = &self.options.scratch_folder;
-        std::fs::create_dir_all(folder).map_err(|source| Error::Scratch { folder: folder.clone(), source })?;
+    pub async fn run(mut self, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
+        let folder = self.options.scratch_folder.clone();
+        let scratch =
+            Scratch::create(&folder, &self.options.job.hostname).map_err(|source| Error::Scratch { folder, source })?;
+        scratch.path().clone_into(&mut self.options.scratch_folder);
         run_loop::Loop::start(self.options, soft, hard).await?.run().await
     }
 }

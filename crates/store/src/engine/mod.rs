@@ -39,6 +39,8 @@ pub(crate) struct Step<'a> {
     pub(crate) freed_pools: BTreeSet<String>,
     /// What waits for free slots and could not be looked at, since somebody else held its run.
     missed: Missed,
+    /// Runs in which something is queued or running, as far as this step has seen.
+    busy: BTreeSet<i64>,
     /// How many have become `queued`.
     pub(crate) queued: usize,
     pub(crate) topics: BTreeSet<Topic>,
@@ -79,6 +81,7 @@ impl<'a> Step<'a> {
             decided: BTreeSet::new(),
             freed_pools: BTreeSet::new(),
             missed: Missed::default(),
+            busy: BTreeSet::new(),
             queued: 0,
             topics: BTreeSet::new(),
             finished: Vec::new(),
@@ -135,10 +138,10 @@ impl<'a> Step<'a> {
 
     /// Ends those of the `touched` runs in which nothing is unfinished.
     async fn finish_runs(&mut self, touched: &BTreeSet<i64>) -> Result<()> {
-        if touched.is_empty() {
+        let keys: Vec<i64> = touched.difference(&self.busy).copied().collect();
+        if keys.is_empty() {
             return Ok(());
         }
-        let keys: Vec<i64> = touched.iter().copied().collect();
         let unfinished: BTreeSet<i64> = self.tx.unfinished(&keys).await?.into_iter().collect();
         for key in keys.into_iter().filter(|key| !unfinished.contains(key)) {
             let Some(run) = self.runs.get(&key) else { continue };

@@ -23,6 +23,8 @@ const ROUNDS: usize = 8;
 pub(crate) struct Room {
     runs: HashMap<i64, i64>,
     pools: HashMap<String, i64>,
+    /// Pools for which somebody waits.
+    wanted: BTreeSet<String>,
 }
 
 impl Room {
@@ -77,8 +79,9 @@ impl Step<'_> {
         if want < 1 {
             return Ok(fits);
         }
-        for _ in 0..ROUNDS {
-            let limit = want.max(FETCH);
+        for round in 0..ROUNDS {
+            // Only what meets a full pool makes more than the wanted ones worth a look.
+            let limit = if round == 0 { want } else { want.max(FETCH) };
             let rows = self.tx.blocked_by_run(key, limit).await?;
             let all = (rows.len() as i64) < limit;
             let stuck: Vec<TaskRow>;
@@ -102,16 +105,18 @@ impl Step<'_> {
         let names: Vec<String> = names.into_iter().collect();
         let slots = self.tx.lock_pools(&names).await?;
         let keys: Vec<i64> = self.runs.keys().copied().collect();
-        let live_runs = self.tx.live_by_run(&keys).await?;
-        let live_pools = self.tx.live_by_pool().await?;
-        let mut room = Room::default();
+        let live = self.tx.live(&keys).await?;
+        let mut room = Room { wanted: live.wanted, ..Room::default() };
         for (key, run) in &self.runs {
             let open = run.lock.state == towpath_model::state::RunState::Running && !run.lock.is_paused;
-            let free = run.lock.max_active_tasks - live_runs.get(key).copied().unwrap_or(0);
-            room.runs.insert(*key, if open { free } else { 0 });
+            let busy = live.runs.get(key).copied().unwrap_or(0);
+            if busy > 0 {
+                self.busy.insert(*key);
+            }
+            room.runs.insert(*key, if open { run.lock.max_active_tasks - busy } else { 0 });
         }
         for (name, slots) in slots {
-            let free = slots - live_pools.get(&name).copied().unwrap_or(0);
+            let free = slots - live.pools.get(&name).copied().unwrap_or(0);
             room.pools.insert(name, free);
         }
         Ok(room)
@@ -124,6 +129,7 @@ impl Step<'_> {
             match room.take(&row) {
                 Ok(()) => {
                     self.queued += 1;
+                    self.busy.insert(row.key.run_key);
                     moves.push(to(&row, TaskState::Queued, None, new_try));
                 }
                 // It waits for its run already.
@@ -136,7 +142,7 @@ impl Step<'_> {
 
     /// Gives what is left of pools to instances of any run that wait for them.
     async fn fill_pools(&mut self, room: &mut Room) -> Result<()> {
-        for pool in self.freed_pools.clone() {
+        for pool in self.freed_pools.intersection(&room.wanted).cloned().collect::<Vec<_>>() {
             let mut held = BTreeSet::new();
             for _ in 0..ROUNDS {
                 let free = room.pool(&pool);
@@ -188,7 +194,7 @@ impl Step<'_> {
         }
         let keys: Vec<i64> = keys.into_iter().collect();
         let locks = self.tx.lock_free_runs(&keys).await?;
-        let live = self.tx.live_by_run(&locks.iter().map(|lock| lock.key).collect::<Vec<_>>()).await?;
+        let live = self.tx.live(&locks.iter().map(|lock| lock.key).collect::<Vec<_>>()).await?.runs;
         for lock in &locks {
             let open = lock.state == towpath_model::state::RunState::Running && !lock.is_paused;
             let free = lock.max_active_tasks - live.get(&lock.key).copied().unwrap_or(0);
@@ -201,7 +207,7 @@ impl Step<'_> {
     pub(crate) async fn room_for_new(&mut self, max_active_tasks: i64, pools: &BTreeSet<String>) -> Result<Room> {
         let names: Vec<String> = pools.iter().cloned().collect();
         let slots = self.tx.lock_pools(&names).await?;
-        let live = self.tx.live_by_pool().await?;
+        let live = self.tx.live(&[]).await?.pools;
         let pools = slots
             .into_iter()
             .map(|(name, slots)| {
@@ -209,7 +215,7 @@ impl Step<'_> {
                 (name, free)
             })
             .collect();
-        Ok(Room { runs: HashMap::from([(NEW_RUN, max_active_tasks)]), pools })
+        Ok(Room { runs: HashMap::from([(NEW_RUN, max_active_tasks)]), pools, wanted: BTreeSet::new() })
     }
 }
 

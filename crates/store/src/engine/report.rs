@@ -115,6 +115,7 @@ impl Store {
                 try_number: row.try_number,
                 max_tries: row.max_tries,
                 run,
+                file: row.file.into(),
             });
         }
         Ok(claimed)
@@ -128,7 +129,11 @@ impl Step<'_> {
         if reports.is_empty() {
             return Ok(accepted);
         }
-        let held: Vec<Held> = reports.iter().enumerate().map(held).collect();
+        self.end_simply(reports, &mut accepted).await?;
+        let held: Vec<Held> = reports.iter().enumerate().filter(|(i, _)| !accepted[*i]).map(held).collect();
+        if held.is_empty() {
+            return Ok(accepted);
+        }
         let mut current = self.tx.current_attempts(&held).await?;
         current.sort_by_key(|attempt| attempt.i);
         let mut ends = Vec::with_capacity(current.len());
@@ -174,6 +179,45 @@ impl Step<'_> {
         Ok(accepted)
     }
 
+    /// Ends those attempts that have nothing before them but their end: a running one that
+    /// succeeded or was skipped. Any other, and any that is not where it was believed to be, is
+    /// left to be looked at.
+    async fn end_simply(&mut self, reports: &[Report], accepted: &mut [bool]) -> Result<()> {
+        let mut ends = Vec::with_capacity(reports.len());
+        let mut mine = HashMap::with_capacity(reports.len());
+        let mut seen = HashSet::with_capacity(reports.len());
+        for (i, report) in reports.iter().enumerate() {
+            // Two reports of one task in one batch: the first goes first.
+            if !seen.insert(&report.key) {
+                continue;
+            }
+            let event = match report.outcome {
+                ReportOutcome::Success => TaskEvent::Succeed,
+                ReportOutcome::Skipped => TaskEvent::Skip,
+                ReportOutcome::Failed { .. } | ReportOutcome::Rescheduled { .. } | ReportOutcome::Released => continue,
+            };
+            let Ok(state) = TaskState::Running.apply(event) else { continue };
+            mine.insert(&report.key, (i, state));
+            ends.push(end_row(report, TaskState::Running, state, None));
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let mut xcoms = Vec::new();
+        for (key, pool) in self.tx.end_attempts(&ends).await? {
+            let Some((i, state)) = mine.get(&key) else { continue };
+            accepted[*i] = true;
+            self.freed_pools.insert(pool);
+            xcoms.extend(reports[*i].xcoms.iter().map(|(name, value)| xcom_row(&key, name, value)));
+            self.ended.push((key, *state));
+            self.topics.insert(Topic::Progress);
+        }
+        if !xcoms.is_empty() {
+            self.tx.insert_xcoms(&last_of_each(xcoms), self.now).await?;
+        }
+        Ok(())
+    }
+
     async fn write_ends(
         &mut self,
         ends: &[EndRow],
@@ -183,9 +227,9 @@ impl Step<'_> {
         if ends.is_empty() {
             return Ok(());
         }
-        let ended = self.tx.end_attempts(ends).await?;
-        if ended != ends.len() as u64 {
-            return Err(Error::Stale(format!("{} of {} attempts", ends.len() as u64 - ended, ends.len())));
+        let ended = self.tx.end_attempts(ends).await?.len();
+        if ended != ends.len() {
+            return Err(Error::Stale(format!("{} of {} attempts", ends.len() - ended, ends.len())));
         }
         if !archive.is_empty() {
             self.tx.archive_tries(archive).await?;

@@ -54,6 +54,7 @@ impl Postgres {
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
+            ("enable_material", "off"),
             ("jit", "off"),
         ]);
         let writers = pool().max_connections(options.max_connections).connect_with(step).await.map_err(unreachable)?;

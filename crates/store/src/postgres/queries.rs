@@ -16,7 +16,6 @@ pub(super) const VERSION: &str =
 pub(super) const VERSIONS: &str =
     "SELECT id, dag_id, number, hash, file, source, created_at FROM dag_version WHERE dag_id = $1 ORDER BY number DESC";
 pub(super) const VERSION_SPEC: &str = "SELECT spec FROM dag_version WHERE id = $1";
-pub(super) const VERSION_FILE: &str = "SELECT file FROM dag_version WHERE id = $1";
 pub(super) const IMPORT_ERRORS: &str = "SELECT file, message, at FROM import_error ORDER BY file";
 /// Three indexes tell what there is to decide: not planned for its version, due, or continuous and at rest.
 pub(super) const SCHEDULABLE: &str = "

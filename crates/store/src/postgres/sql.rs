@@ -67,7 +67,8 @@ pub(super) const END_ATTEMPTS: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, attempt bigint, from_state text,
         state text, available_at bigint, ended_at bigint, note text)
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
-        AND t.attempt = o.attempt AND t.state = o.from_state";
+        AND t.attempt = o.attempt AND t.state = o.from_state
+    RETURNING t.run_key, t.task_id, t.map_index, t.pool";
 pub(super) const ARCHIVE_TRIES: &str = "
     INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
     SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
@@ -83,7 +84,7 @@ pub(super) const MOVE: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, from_state text, state text,
         blocked_by text, new_try int, ended boolean, note text)
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
-        AND t.state = o.from_state AND t.attempt IS NULL";
+        AND t.state = o.from_state";
 pub(super) const ADD_OUTCOMES: &str = "
     UPDATE task_instance AS t
     SET up_success = t.up_success + o.success, up_failed = t.up_failed + o.failed, up_skipped = t.up_skipped + o.skipped,
@@ -123,14 +124,18 @@ pub(super) const BLOCKED_RUNS: &str = "
         AND r.max_active_tasks > (SELECT count(*) FROM task_instance t
             WHERE t.run_key = r.key AND t.state IN ('queued', 'running', 'restarting'))
     ORDER BY r.key LIMIT 1000";
-pub(super) const LIVE_BY_RUN: &str = "
-    SELECT run_key, count(*) AS live FROM task_instance
+/// Slots in use, by run and by pool, and the pools for which somebody waits.
+pub(super) const LIVE: &str = "
+    SELECT run_key, NULL AS pool, count(*) AS live FROM task_instance
     WHERE state IN ('queued', 'running', 'restarting')
         AND run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
-    GROUP BY run_key";
-pub(super) const LIVE_BY_POOL: &str = "
-    SELECT pool, sum(pool_slots)::bigint AS live FROM task_instance
-    WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool";
+    GROUP BY run_key
+    UNION ALL
+    SELECT NULL, pool, sum(pool_slots)::bigint FROM task_instance
+    WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool
+    UNION ALL
+    SELECT NULL, p.name, NULL FROM pool p WHERE EXISTS (SELECT 1 FROM task_instance t
+        WHERE t.pool = p.name AND t.state = 'scheduled' AND t.blocked_by = 'pool')";
 pub(super) const LOCK_POOLS: &str = "
     SELECT name, slots::bigint AS slots FROM pool
     WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb))) ORDER BY name FOR NO KEY UPDATE";
@@ -147,7 +152,8 @@ pub(super) const CLAIM: &str = "
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
-    RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order";
+    RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order,
+        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = t.run_key) AS file";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))

@@ -167,10 +167,6 @@ impl DagRows for Backend {
         rows.iter().map(version).collect()
     }
 
-    async fn version_file(&self, version_id: i64) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar(queries::VERSION_FILE).bind(version_id).fetch_optional(&self.readers).await?)
-    }
-
     async fn import_errors(&self) -> Result<Vec<ImportError>> {
         let rows = sqlx::query(queries::IMPORT_ERRORS).fetch_all(&self.readers).await?;
         rows.iter()

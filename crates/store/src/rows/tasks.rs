@@ -13,7 +13,7 @@ use super::{count, time, word};
 use crate::Result;
 use crate::backend::TaskStatements;
 use crate::batch::{
-    ClaimedRow, CurrentAttempt, EndRow, Held, MoveRow, NewTaskRow, OutcomeRow, TaskRow, Waiting, XComRow, json,
+    ClaimedRow, CurrentAttempt, EndRow, Held, Live, MoveRow, NewTaskRow, OutcomeRow, TaskRow, Waiting, XComRow, json,
 };
 use crate::engine::report::Claim;
 use crate::logs::{LogChunk, Packed};
@@ -117,8 +117,9 @@ impl TaskStatements for Tx {
         rows.iter().enumerate().map(held).collect()
     }
 
-    async fn end_attempts(&mut self, ends: &[EndRow]) -> Result<u64> {
-        Ok(sqlx::query(sql::END_ATTEMPTS).bind(json(ends)).execute(&mut *self.conn).await?.rows_affected())
+    async fn end_attempts(&mut self, ends: &[EndRow]) -> Result<Vec<(TaskKey, String)>> {
+        let rows = sqlx::query(sql::END_ATTEMPTS).bind(json(ends)).fetch_all(&mut *self.conn).await?;
+        rows.iter().map(|row| Ok((key(row)?, row.try_get("pool")?))).collect()
     }
 
     async fn archive_tries(&mut self, tries: &[(TaskKey, TaskState)]) -> Result<()> {
@@ -180,14 +181,25 @@ impl TaskStatements for Tx {
         Ok(sqlx::query_scalar(sql::BLOCKED_RUNS).fetch_all(&mut *self.conn).await?)
     }
 
-    async fn live_by_run(&mut self, keys: &[i64]) -> Result<HashMap<i64, i64>> {
-        let rows = sqlx::query(sql::LIVE_BY_RUN).bind(json(keys)).fetch_all(&mut *self.conn).await?;
-        rows.iter().map(|row| Ok((row.try_get("run_key")?, row.try_get("live")?))).collect()
-    }
-
-    async fn live_by_pool(&mut self) -> Result<HashMap<String, i64>> {
-        let rows = sqlx::query(sql::LIVE_BY_POOL).fetch_all(&mut *self.conn).await?;
-        rows.iter().map(|row| Ok((row.try_get("pool")?, row.try_get("live")?))).collect()
+    async fn live(&mut self, run_keys: &[i64]) -> Result<Live> {
+        let rows = sqlx::query(sql::LIVE).bind(json(run_keys)).fetch_all(&mut *self.conn).await?;
+        let mut live = Live::default();
+        for row in rows {
+            let count: Option<i64> = row.try_get("live")?;
+            match (row.try_get::<Option<i64>, _>("run_key")?, row.try_get::<Option<String>, _>("pool")?, count) {
+                (Some(run), _, Some(count)) => {
+                    live.runs.insert(run, count);
+                }
+                (None, Some(pool), Some(slots)) => {
+                    live.pools.insert(pool, slots);
+                }
+                (None, Some(pool), None) => {
+                    live.wanted.insert(pool);
+                }
+                _ => {}
+            }
+        }
+        Ok(live)
     }
 
     async fn lock_pools(&mut self, names: &[String]) -> Result<HashMap<String, i64>> {
@@ -215,6 +227,7 @@ impl TaskStatements for Tx {
                     max_tries: count(row, "max_tries")?,
                     priority: row.try_get("priority")?,
                     run_order: time(row, "run_order")?,
+                    file: row.try_get("file")?,
                 })
             })
             .collect()

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Sqlite as Db, Transaction};
+use sqlx::{Connection as _, Sqlite as Db, Transaction};
 
 use self::Sqlite as Backend;
 use crate::backend::{self, Dialect};
@@ -65,7 +65,13 @@ impl Sqlite {
             .pragma("cache_size", "-16384")
             .pragma("temp_store", "memory");
         let pool = |size| {
-            SqlitePoolOptions::new().max_connections(size).min_connections(1).idle_timeout(None).max_lifetime(None)
+            let options = SqlitePoolOptions::new().max_connections(size).min_connections(1);
+            options.idle_timeout(None).max_lifetime(None).before_acquire(|conn, _| {
+                // A step that met a full disk was rolled back by SQLite itself, and the connection
+                // goes on believing that it is inside of it: a new one takes its place.
+                let is_clean = !conn.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
         };
         let writers = pool(1)
             .acquire_timeout(Duration::from_secs(60))

@@ -73,7 +73,8 @@ pub(super) const END_ATTEMPTS: &str = "
         value ->> 'available_at' AS available_at, value ->> 'ended_at' AS ended_at,
         value ->> 'note' AS note FROM json_each($1)) AS o
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
-        AND t.attempt = o.attempt AND t.state = o.from_state";
+        AND t.attempt = o.attempt AND t.state = o.from_state
+    RETURNING run_key, task_id, map_index, pool";
 pub(super) const ARCHIVE_TRIES: &str = "
     INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
     SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
@@ -91,7 +92,7 @@ pub(super) const MOVE: &str = "
         value ->> 'from_state' AS from_state, value ->> 'state' AS state, value ->> 'blocked_by' AS blocked_by,
         value ->> 'new_try' AS new_try, value ->> 'ended' AS ended, value ->> 'note' AS note FROM json_each($1)) AS o
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
-        AND t.state = o.from_state AND t.attempt IS NULL";
+        AND t.state = o.from_state";
 pub(super) const ADD_OUTCOMES: &str = "
     UPDATE task_instance AS t
     SET up_success = t.up_success + o.success, up_failed = t.up_failed + o.failed, up_skipped = t.up_skipped + o.skipped,
@@ -132,14 +133,18 @@ pub(super) const BLOCKED_RUNS: &str = "
         AND r.max_active_tasks > (SELECT count(*) FROM task_instance t
             WHERE t.run_key = r.key AND t.state IN ('queued', 'running', 'restarting'))
     ORDER BY r.key LIMIT 1000";
-pub(super) const LIVE_BY_RUN: &str = "
-    SELECT run_key, count(*) AS live FROM task_instance
+/// Slots in use, by run and by pool, and the pools for which somebody waits.
+pub(super) const LIVE: &str = "
+    SELECT run_key, NULL AS pool, count(*) AS live FROM task_instance
     WHERE state IN ('queued', 'running', 'restarting')
         AND run_key IN (SELECT value FROM json_each($1))
-    GROUP BY run_key";
-pub(super) const LIVE_BY_POOL: &str = "
-    SELECT pool, sum(pool_slots) AS live FROM task_instance
-    WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool";
+    GROUP BY run_key
+    UNION ALL
+    SELECT NULL, pool, sum(pool_slots) FROM task_instance
+    WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool
+    UNION ALL
+    SELECT NULL, p.name, NULL FROM pool p WHERE EXISTS (SELECT 1 FROM task_instance t
+        WHERE t.pool = p.name AND t.state = 'scheduled' AND t.blocked_by = 'pool')";
 pub(super) const LOCK_POOLS: &str = "
     SELECT name, slots AS slots FROM pool
     WHERE name IN (SELECT value FROM json_each($1)) ORDER BY name";
@@ -154,7 +159,8 @@ pub(super) const CLAIM: &str = "
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
-    RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order";
+    RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order,
+        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = run_key) AS file";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
     WHERE r.key IN (SELECT value FROM json_each($1))

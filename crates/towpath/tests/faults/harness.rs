@@ -78,8 +78,19 @@ impl Project {
 
     /// Starts a process; its log is kept in the project's folder.
     pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        self.start_with(arguments, &[])
+    }
+
+    /// As [`Project::start`], with more in its environment.
+    pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, PathBuf)]) -> Process {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = self
+            .command(arguments)
+            .envs(environment.iter().cloned())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let mut url = String::new();
         if !arguments.contains(&"worker") {
             let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();

@@ -5,5 +5,6 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests; the seed belongs into their output")]
 
 mod database;
+mod disk;
 mod harness;
 mod killed;
