@@ -122,6 +122,11 @@ CREATE TABLE task_instance (
     up_skipped         integer NOT NULL,
     up_upstream_failed integer NOT NULL,
     up_removed         integer NOT NULL,
+    -- The branch that ruled it out; survives clearing.
+    skipped_by         text,
+    -- The arguments of a mapped instance, as JSON.
+    map_value          text,
+    rendered_map_index text,
     note               text,
     PRIMARY KEY (run_key, task_id, map_index),
     CHECK ((state IN ('running', 'restarting')) = (attempt IS NOT NULL)),

@@ -9,10 +9,12 @@ use crate::keys::{self, KeyKind};
 use crate::node::{Key, Kind, Node};
 
 /// Reads the arguments of a task: its own entries, then those of `defaults` that its operator has.
+/// `expanded` ones come with the elements that it is mapped over.
 pub(crate) fn read<'n>(
     operator: &'static OperatorSpec,
     own: &[(&Key, &Node)],
     defaults: impl Iterator<Item = (&'n Key, &'n Node)>,
+    expanded: &[&'static str],
     task: &Node,
     report: &mut Reporter,
 ) -> Map<String, Value> {
@@ -44,6 +46,7 @@ pub(crate) fn read<'n>(
         if let Some(spec) = operator.arg(&key.text)
             && !given.iter().any(|(name, _)| *name == spec.name)
             && !nulled(spec.name)
+            && !expanded.contains(&spec.name)
         {
             if let Some(value) = value(spec, node, report) {
                 args.insert(spec.name.to_owned(), value);
@@ -51,7 +54,14 @@ pub(crate) fn read<'n>(
             given.push((spec.name, key));
         }
     }
-    let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+    for name in expanded {
+        if let Some((_, key)) = given.iter().find(|(given, _)| given == name) {
+            report
+                .error(key.span, format!("`{name}` is both given and expanded"))
+                .help("an argument of a mapped task is the same for all instances or comes with its element");
+        }
+    }
+    let names: Vec<&str> = given.iter().map(|(name, _)| *name).chain(expanded.iter().copied()).collect();
     unknown_args(operator, &unknown, report);
     require(operator, &names, &unknown, task, report);
     args
@@ -105,7 +115,7 @@ fn require(operator: &OperatorSpec, given: &[&str], unknown: &[&Key], task: &Nod
             .error(task.span, format!("{} cannot be given together", names(&chosen)))
             .help("keep the one that is meant; others may come from default_args"),
     }
-    if operator.name == "python" && given.contains(&"python_callable_name") != given.contains(&"python_callable_file") {
+    if given.contains(&"python_callable_name") != given.contains(&"python_callable_file") {
         report
             .error(task.span, "`python_callable_name` and `python_callable_file` need each other")
             .help("or write `python_callable: module.function`");

@@ -10,6 +10,7 @@ use towpath_model::dag::{Dag, DagSpec, GraphError};
 use crate::Limits;
 use crate::date;
 use crate::diagnostic::Reporter;
+use crate::expand;
 use crate::fields::{Fields, given_twice};
 use crate::file;
 use crate::group::{self, Groups};
@@ -233,6 +234,7 @@ fn tasks<'n>(
         spans.push(read.span);
     }
     resolve(&mut spec.tasks, &places, &context.groups, limits.dependencies, report);
+    expand::complete(&mut spec.tasks, &places, report);
     let ids = spec.tasks.iter().map(|task| task.task_id.clone());
     ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()
 }

@@ -20,6 +20,7 @@ mod args;
 mod dag;
 mod date;
 mod diagnostic;
+mod expand;
 mod document;
 mod fields;
 mod file;

@@ -12,6 +12,7 @@ use towpath_model::trigger_rule::TriggerRule;
 
 use crate::args;
 use crate::diagnostic::Reporter;
+use crate::expand::Mapping;
 use crate::fields::{Fields, bool_of, wrong};
 use crate::group::Groups;
 use crate::keys::{self, KeyKind};
@@ -114,9 +115,12 @@ pub(crate) fn read<'n>(
         fields.inherit(&level.fields);
     }
     let operator = operator?;
-    let (rest, from_variables) = variables_as_arguments(&fields, rest, report);
+    let (mut rest, from_variables) = variables_as_arguments(&fields, rest, report);
+    let mapping = Mapping::read(&fields, operator, report);
+    references.extend(mapping.references.iter().cloned());
+    rest.extend(mapping.partial.iter().copied());
     let inherited_args = levels.iter().flat_map(|level| level.args.iter().copied());
-    let mut args = args::read(operator, &rest, inherited_args, node, report);
+    let mut args = args::read(operator, &rest, inherited_args, &mapping.gives(operator), node, report);
     args.extend(from_variables);
     let full_id = group.as_deref().map_or_else(|| id.clone(), |group| context.groups.full_id(group, &id));
     if full_id != id && full_id.chars().count() > MOST_ID_CHARS {
@@ -131,6 +135,7 @@ pub(crate) fn read<'n>(
         task.owner.clone_from(owner);
     }
     settings(&mut task, &fields, report);
+    mapping.finish(&mut task);
     Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum() })
 }
 
@@ -286,6 +291,7 @@ fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
     task.email_on_retry = fields.bool("email_on_retry", report).unwrap_or(true);
     task.do_xcom_push = fields.bool("do_xcom_push", report).unwrap_or(true);
     task.doc_md = fields.text("doc_md", report);
+    task.map_index_template = fields.text("map_index_template", report);
     task.params = params(fields.get("params"), report);
 }
 

@@ -4,7 +4,7 @@
 //! been built and checked: ids are unique, references resolve, there is no cycle. Everything that
 //! asks "what comes after this task" asks a [`Dag`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumString};
 
 use crate::canonical;
+use crate::expand::Expand;
 use crate::params::Param;
 use crate::retry::RetryPolicy;
 use crate::timetable::Schedule;
@@ -107,6 +108,12 @@ pub struct Task {
     pub doc_md: Option<String>,
     #[serde(default)]
     pub params: IndexMap<String, Param>,
+    /// What it is mapped over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<Expand>,
+    /// A template whose text names a mapped instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index_template: Option<String>,
 }
 
 fn yes() -> bool {
@@ -200,7 +207,7 @@ impl Dag {
             Err(_) => return Err(cycles(&graph, &spec)),
         };
         let hash = canonical::hash(&spec);
-        let pools: std::collections::BTreeSet<String> = spec.tasks.iter().map(|t| t.pool.clone()).collect();
+        let pools: BTreeSet<String> = spec.tasks.iter().map(|t| t.pool.clone()).collect();
         let pools = pools.into_iter().collect();
         let mut dag = Self { weights: Vec::new(), spec, graph, topological, by_id, pools, hash };
         dag.weights = dag.priority_weights();
@@ -245,6 +252,31 @@ impl Dag {
     /// Positions of the tasks directly downstream of `index`.
     pub fn downstream(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         self.graph.neighbors_directed(NodeIndex::new(index), Direction::Outgoing).map(NodeIndex::index)
+    }
+
+    /// `from` and everything downstream of it.
+    #[must_use]
+    pub fn descendants(&self, from: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        self.reachable(from, Direction::Outgoing)
+    }
+
+    /// `from` and everything upstream of it.
+    #[must_use]
+    pub fn ancestors(&self, from: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        self.reachable(from, Direction::Incoming)
+    }
+
+    fn reachable(&self, from: impl IntoIterator<Item = usize>, toward: Direction) -> BTreeSet<usize> {
+        let mut open: Vec<usize> = from.into_iter().collect();
+        let mut found: BTreeSet<usize> = open.iter().copied().collect();
+        while let Some(index) = open.pop() {
+            for next in self.graph.neighbors_directed(NodeIndex::new(index), toward).map(NodeIndex::index) {
+                if found.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        found
     }
 
     /// How many tasks are directly upstream of `index`.
@@ -408,6 +440,8 @@ impl Task {
             do_xcom_push: true,
             doc_md: None,
             params: IndexMap::new(),
+            expand: None,
+            map_index_template: None,
         }
     }
 

@@ -9,11 +9,13 @@
 //! - Every change of state is an edge with a name ([`state`]); an illegal edge is an `Err`.
 //! - A decision depends on its arguments alone, so that it can be explained and replayed.
 
+pub mod branch;
 pub mod canonical;
 pub mod clock;
 pub mod connection;
 pub mod dag;
 pub mod duration;
+pub mod expand;
 pub mod operator;
 pub mod params;
 pub mod progress;

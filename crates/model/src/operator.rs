@@ -87,6 +87,31 @@ const MEMORY: ArgSpec =
 const SKIP_ON_EXIT_CODE: ArgSpec =
     arg("skip_on_exit_code", ArgKind::IntegerList, "Exit codes that skip the task instead of failing it (default 99)");
 
+/// The arguments of an operator that calls a Python function, after its own.
+macro_rules! python_args {
+    ($($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            arg("python_callable", ArgKind::Text, "The function, as `module.function`"),
+            arg("python_callable_name", ArgKind::Text, "The function's name in `python_callable_file`"),
+            arg("python_callable_file", ArgKind::Path, "The file that defines `python_callable_name`"),
+            arg("code", ArgKind::Text, "Python source to run; the value of a variable `result` is its XCom"),
+            arg("op_args", ArgKind::List, "Positional arguments of the function").templated(),
+            arg("op_kwargs", ArgKind::Map, "Keyword arguments of the function").templated(),
+            arg("templates_dict", ArgKind::Map, "Values that are rendered and passed as the keyword `templates_dict`")
+                .templated(),
+            arg("python", ArgKind::Text, "The interpreter, or the folder of a virtual environment")
+                .templated()
+                .aka(&["venv"]),
+            arg("show_return_value_in_logs", ArgKind::Bool, "Log the returned value (default true)"),
+            ENV,
+            APPEND_ENV,
+            CWD,
+            MEMORY,
+        ]
+    };
+}
+
 /// Every operator.
 pub const SPECS: &[OperatorSpec] = &[
     OperatorSpec {
@@ -139,25 +164,53 @@ pub const SPECS: &[OperatorSpec] = &[
             "airflow.sdk.definitions.decorators.task",
         ],
         summary: "Calls a Python function in a process forked from a warm interpreter; the returned value is its XCom",
-        args: &[
-            arg("python_callable", ArgKind::Text, "The function, as `module.function`"),
-            arg("python_callable_name", ArgKind::Text, "The function's name in `python_callable_file`"),
-            arg("python_callable_file", ArgKind::Path, "The file that defines `python_callable_name`"),
-            arg("code", ArgKind::Text, "Python source to run; the value of a variable `result` is its XCom"),
-            arg("op_args", ArgKind::List, "Positional arguments of the function").templated(),
-            arg("op_kwargs", ArgKind::Map, "Keyword arguments of the function").templated(),
-            arg("templates_dict", ArgKind::Map, "Values that are rendered and passed as the keyword `templates_dict`")
-                .templated(),
-            arg("python", ArgKind::Text, "The interpreter, or the folder of a virtual environment")
-                .templated()
-                .aka(&["venv"]),
-            arg("show_return_value_in_logs", ArgKind::Bool, "Log the returned value (default true)"),
-            ENV,
-            APPEND_ENV,
-            CWD,
-            MEMORY,
-        ],
+        args: python_args![],
         one_of: &["python_callable", "python_callable_name", "code"],
+    },
+    OperatorSpec {
+        name: "branch",
+        aliases: &[
+            "airflow.operators.python.BranchPythonOperator",
+            "airflow.providers.standard.operators.python.BranchPythonOperator",
+            "airflow.decorators.task.branch",
+            "airflow.sdk.task.branch",
+        ],
+        summary: "Goes on with the tasks or groups that it names and skips the others behind it",
+        args: python_args![
+            arg("follow", ArgKind::Any, "The task or tasks to go on with, as an expression instead of a function")
+                .templated()
+        ],
+        one_of: &["follow", "python_callable", "python_callable_name", "code"],
+    },
+    OperatorSpec {
+        name: "short_circuit",
+        aliases: &[
+            "airflow.operators.python.ShortCircuitOperator",
+            "airflow.providers.standard.operators.python.ShortCircuitOperator",
+            "airflow.decorators.task.short_circuit",
+            "airflow.sdk.task.short_circuit",
+        ],
+        summary: "Skips everything behind it unless its condition is true",
+        args: python_args![
+            arg("condition", ArgKind::Any, "An expression instead of a function").templated(),
+            arg(
+                "ignore_downstream_trigger_rules",
+                ArgKind::Bool,
+                "Skip all that is downstream, not only what is directly behind (default true)"
+            )
+        ],
+        one_of: &["condition", "python_callable", "python_callable_name", "code"],
+    },
+    OperatorSpec {
+        name: "latest_only",
+        aliases: &[
+            "airflow.operators.latest_only.LatestOnlyOperator",
+            "airflow.operators.latest_only_operator.LatestOnlyOperator",
+            "airflow.providers.standard.operators.latest_only.LatestOnlyOperator",
+        ],
+        summary: "Skips what is directly behind it unless the run is the newest of its schedule",
+        args: &[],
+        one_of: &[],
     },
     OperatorSpec {
         name: "http",

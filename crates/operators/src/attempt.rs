@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use towpath_model::branch::Skips;
 use towpath_model::connection::Connection;
 use towpath_model::dag::Task;
 use towpath_model::run::RunType;
@@ -31,6 +32,8 @@ pub trait Operator: Send + Sync + std::fmt::Debug {
 pub enum Outcome {
     /// It ended well; `value` is its XCom `return_value`.
     Success { value: Option<Value> },
+    /// It ended well and rules out some of what is behind it.
+    Branch { value: Option<Value>, skips: Skips },
     /// It asked to be skipped.
     Skipped { reason: String },
     /// It ended badly. `retry` is false where another try is pointless (Airflow's `AirflowFailException`).
@@ -88,6 +91,9 @@ pub struct Context {
     /// Interval and start of the newest successful run before this one.
     pub prev_data_interval_success: Option<DataInterval>,
     pub prev_start_date_success: Option<DateTime<Utc>>,
+    /// When the schedule's next run is due; known to `latest_only` alone.
+    #[serde(default)]
+    pub next_run_after: Option<DateTime<Utc>>,
     /// The text of rendered templates keeps native types (`render_template_as_native_obj`).
     pub native_templates: bool,
 }

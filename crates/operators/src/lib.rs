@@ -13,6 +13,7 @@
 
 pub mod attempt;
 pub mod bash;
+pub mod branch;
 pub mod http;
 pub mod log;
 pub mod process;

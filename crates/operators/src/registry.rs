@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::attempt::{Attempt, Operator, Outcome};
 use crate::bash::Bash;
+use crate::branch::{Branch, LatestOnly, ShortCircuit};
 use crate::http::Http;
 
 /// Operators by name.
@@ -27,6 +28,9 @@ impl Registry {
             .with("empty", Arc::new(Empty))
             .with("bash", Arc::new(Bash))
             .with("http", Arc::new(Http::new()))
+            .with("branch", Arc::new(Branch(Arc::clone(&python))))
+            .with("short_circuit", Arc::new(ShortCircuit(Arc::clone(&python))))
+            .with("latest_only", Arc::new(LatestOnly))
             .with("python", python)
     }
 

@@ -8,7 +8,7 @@ use towpath_model::state::{RunState, TaskState};
 
 use crate::Result;
 use crate::batch::{
-    ClaimedRow, CurrentAttempt, EndRow, Held, Live, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
+    ClaimedRow, ClearRow, CounterRow, CurrentAttempt, Element, EndRow, Instance, MarkRow, Held, Live, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
     XComRow,
 };
 use crate::logs::LogChunk;
@@ -40,7 +40,7 @@ pub(crate) trait Backend:
 /// One step: a transaction.
 #[async_trait]
 pub(crate) trait Tx:
-    RunStatements + TaskStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send
+    RunStatements + TaskStatements + FlowStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.
     async fn commit(self: Box<Self>, topics: &[Topic]) -> Result<()>;
@@ -103,6 +103,42 @@ pub(crate) trait TaskStatements {
     async fn insert_xcoms(&mut self, rows: &[XComRow], now: DateTime<Utc>) -> Result<()>;
     async fn clear_xcoms(&mut self, keys: &[TaskKey]) -> Result<()>;
     async fn insert_logs(&mut self, chunks: &[LogChunk]) -> Result<()>;
+}
+
+/// What branches, mapping and clearing take.
+#[async_trait]
+pub(crate) trait FlowStatements {
+    /// Marks all instances of the tasks as ruled out by a branch; the rows as they are.
+    async fn skip_by(&mut self, run_key: i64, task_ids: &[String], branch: &str) -> Result<Vec<TaskRow>>;
+    /// Forgets what those branches have ruled out.
+    async fn forget_skips(&mut self, run_key: i64, branches: &[String]) -> Result<()>;
+    /// The XComs of a task under a key, by map index, as JSON.
+    async fn outputs(&mut self, run_key: i64, task_id: &str, key: &str) -> Result<Vec<(i32, String)>>;
+    async fn count_instances(&mut self, run_key: i64, task_id: &str) -> Result<i64>;
+    /// Makes the one row of a task that has not been expanded the first of its instances.
+    async fn first_of_map(&mut self, run_key: i64, task_id: &str) -> Result<()>;
+    /// Inserts the instances that are missing, made like the one at `like`, and gives all of them
+    /// their elements (JSON).
+    async fn set_elements(
+        &mut self,
+        run_key: i64,
+        task_id: &str,
+        like: i32,
+        elements: &[Element],
+    ) -> Result<Vec<TaskRow>>;
+    /// Instances from a map index on.
+    async fn instances_from(&mut self, run_key: i64, task_id: &str, map_index: i32) -> Result<Vec<TaskRow>>;
+    async fn add_to_total(&mut self, run_key: i64, task_ids: &[String], more: i64) -> Result<()>;
+    /// All instances of a run.
+    async fn instances(&mut self, run_key: i64) -> Result<Vec<Instance>>;
+    /// How many rows were where the batch says.
+    async fn clear_tasks(&mut self, rows: &[ClearRow]) -> Result<u64>;
+    async fn mark_tasks(&mut self, rows: &[MarkRow], now: DateTime<Utc>) -> Result<u64>;
+    async fn set_counters(&mut self, rows: &[CounterRow]) -> Result<()>;
+    /// Ends a run in whatever state it is.
+    async fn end_run(&mut self, run_key: i64, state: RunState, now: DateTime<Utc>) -> Result<()>;
+    /// Queues a run that is over.
+    async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
 }
 
 /// Versions of the migrations that have been applied.

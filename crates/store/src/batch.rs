@@ -155,6 +155,10 @@ pub(crate) struct TaskRow {
     pub(crate) priority: i64,
     pub(crate) run_order: DateTime<Utc>,
     pub(crate) upstream: UpstreamCounts,
+    /// A branch has ruled it out.
+    pub(crate) skipped: bool,
+    /// It has its element, as an instance of a mapped task.
+    pub(crate) expanded: bool,
 }
 
 /// A task instance that waits for a time.
@@ -176,6 +180,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) run_order: DateTime<Utc>,
     /// Where the version of its run was last seen.
     pub(crate) file: String,
+    /// The arguments of a mapped instance, as JSON.
+    pub(crate) map_value: Option<String>,
 }
 
 /// An XCom to store.
@@ -212,4 +218,58 @@ impl NextRow {
             interval_end: micros(next.map(|n| n.data_interval.end)),
         }
     }
+}
+
+/// The element of a mapped instance.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Element {
+    pub(crate) map_index: i32,
+    /// Its arguments, as JSON.
+    pub(crate) map_value: String,
+}
+
+/// A task instance as clearing and marking need it.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) key: TaskKey,
+    pub(crate) state: TaskState,
+    pub(crate) try_number: u32,
+    pub(crate) max_tries: u32,
+}
+
+/// A task instance to clear.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ClearRow {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) from_state: TaskState,
+    pub(crate) state: TaskState,
+    pub(crate) max_tries: u32,
+    /// Its element has to be found anew.
+    pub(crate) forget_element: bool,
+}
+
+/// A task instance whose outcome somebody has decided.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MarkRow {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) from_state: TaskState,
+    pub(crate) state: TaskState,
+    pub(crate) note: String,
+}
+
+/// Counters of the direct upstream, counted anew.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CounterRow {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) total: u32,
+    pub(crate) success: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
+    pub(crate) upstream_failed: u32,
+    pub(crate) removed: u32,
 }

@@ -244,6 +244,8 @@ pub struct ClaimedTask {
     pub run: std::sync::Arc<RunRecord>,
     /// Where the DAG version of the run was last seen, relative to the DAGs folder.
     pub file: std::sync::Arc<str>,
+    /// The arguments that make this instance of a mapped task different from the others.
+    pub element: Option<serde_json::Map<String, Value>>,
 }
 
 /// An attempt that its worker should end, with the reason.

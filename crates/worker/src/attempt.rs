@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use towpath_model::dag::{Dag, Task};
-use towpath_model::params;
+use towpath_model::{branch, expand, operator, params};
+use towpath_model::timetable::Bounds;
 use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
 use towpath_operators::log::{Secrets, TaskLog};
 use towpath_operators::template;
@@ -99,10 +100,14 @@ impl Job {
             Ok(context) => context,
             Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
         };
+        let args = match mapped_args(task, self.claimed.element.as_ref()) {
+            Ok(args) => args,
+            Err(error) => return Outcome::Failed { error, retry: false },
+        };
         let mut attempt = Attempt::new(
             context,
             task.clone(),
-            task.args.clone(),
+            args,
             services,
             log.clone(),
             Arc::clone(&self.options.supervisor),
@@ -112,6 +117,7 @@ impl Job {
             self.options.scratch_folder.join(self.scratch_name()),
         );
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
+        let outcome = check_branch(outcome, &dag, &task.task_id);
         for (key, value) in attempt.take_xcoms() {
             xcoms.push((key, value));
         }
@@ -137,6 +143,7 @@ impl Job {
         let stopped = self.stop.reason();
         match (outcome, stopped) {
             (Outcome::Success { .. }, _) => (ReportOutcome::Success, None),
+            (Outcome::Branch { skips, .. }, _) => (ReportOutcome::Branched { skips }, None),
             (Outcome::Skipped { reason }, _) => {
                 log.info(&format!("Skipped: {reason}"));
                 (ReportOutcome::Skipped, Some(reason))
@@ -174,6 +181,7 @@ impl Job {
             max_tries: self.claimed.max_tries,
             start_date: self.options.clock.now(),
             hostname: self.options.job.hostname.clone(),
+            next_run_after: (task.operator == "latest_only").then(|| next_run_after(dag, run)).flatten(),
             prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
             prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
             ..context(dag, task, run)
@@ -210,8 +218,36 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         hostname: String::new(),
         prev_data_interval_success: None,
         prev_start_date_success: None,
+        next_run_after: None,
         native_templates: dag.spec().render_template_as_native_obj,
     }
+}
+
+/// When the schedule's next run after `run` is due.
+fn next_run_after(dag: &Dag, run: &RunRecord) -> Option<chrono::DateTime<chrono::Utc>> {
+    let spec = dag.spec();
+    let bounds = Bounds { start_date: spec.start_date, end_date: spec.end_date, catchup: true };
+    let last = run.data_interval?;
+    spec.schedule.next_run(Some(last), &bounds, run.run_after).map(|next| next.run_after)
+}
+
+/// The arguments of a task, with its element where it is mapped.
+fn mapped_args(task: &Task, element: Option<&Map<String, Value>>) -> Result<Map<String, Value>, String> {
+    match (element, operator::find(&task.operator)) {
+        (Some(element), Some(spec)) => expand::apply(spec, &task.args, element),
+        _ => Ok(task.args.clone()),
+    }
+}
+
+/// A branch that names what the DAG does not have has failed.
+fn check_branch(outcome: Outcome, dag: &Dag, task_id: &str) -> Outcome {
+    if let Outcome::Branch { skips, .. } = &outcome
+        && let Some(index) = dag.index_of(task_id)
+        && let Err(error) = branch::skipped(dag, index, skips)
+    {
+        return Outcome::Failed { error: error.to_string(), retry: false };
+    }
+    outcome
 }
 
 /// Renders the arguments and lets the operator work, no longer than `execution_timeout`.
@@ -240,7 +276,7 @@ pub(crate) async fn run_operator(options: &Options, attempt: &mut Attempt, stop:
             stop.stop(StopReason::Timeout);
             match work.await {
                 // It ended well in the very moment.
-                outcome @ Outcome::Success { .. } => outcome,
+                outcome @ (Outcome::Success { .. } | Outcome::Branch { .. }) => outcome,
                 _ => Outcome::Failed { error: "execution_timeout has passed".into(), retry: true },
             }
         }
@@ -255,7 +291,7 @@ fn push_return_value(
     limit: usize,
 ) -> Result<Outcome, String> {
     let mut outcome = outcome;
-    if let Outcome::Success { value } = &mut outcome
+    if let Outcome::Success { value } | Outcome::Branch { value, .. } = &mut outcome
         && let Some(value) = value.take()
         && task.do_xcom_push
         && !value.is_null()
@@ -293,7 +329,7 @@ fn json_bytes(value: &Value) -> usize {
 
 /// Whether the task may look at the run before it: the question costs a query.
 fn asks_for_previous(task: &Task) -> bool {
-    task.operator == "python" || Value::Object(task.args.clone()).to_string().contains("prev_")
+    matches!(task.operator.as_str(), "python" | "branch" | "short_circuit") || Value::Object(task.args.clone()).to_string().contains("prev_")
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

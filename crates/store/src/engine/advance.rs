@@ -29,14 +29,21 @@ impl Step<'_> {
     /// Applies the trigger rules of undecided task instances.
     pub(crate) async fn decide(&mut self, rows: Vec<TaskRow>) -> Result<()> {
         let mut moves = Vec::new();
+        // Instances of one task stand or fall together until they have their elements.
+        let mut to_expand: BTreeMap<(i64, String), TaskRow> = BTreeMap::new();
         for row in rows {
             if row.state != TaskState::None || self.decided.contains(&row.key) {
                 continue;
             }
             let Some(run) = self.runs.get(&row.key.run_key) else { continue };
             let Some(task) = run.dag.task(&row.key.task_id) else { continue };
-            match progress::decide(task, row.upstream) {
+            let verdict =
+                if row.skipped { Some(TaskState::Skipped) } else { progress::decide(task, row.upstream) };
+            match verdict {
                 None => {}
+                Some(TaskState::Scheduled | TaskState::Success) if task.expand.is_some() && !row.expanded => {
+                    to_expand.entry((row.key.run_key, row.key.task_id.clone())).or_insert(row);
+                }
                 Some(TaskState::Scheduled) => {
                     self.decided.insert(row.key.clone());
                     self.ready.push(Ready { row, new_try: true });
@@ -57,7 +64,11 @@ impl Step<'_> {
                 }
             }
         }
-        self.apply(&moves).await
+        self.apply(&moves).await?;
+        for row in to_expand.into_values() {
+            self.expand(row).await?;
+        }
+        Ok(())
     }
 
     /// Applies changes of state; each must find its row where it believes it to be.

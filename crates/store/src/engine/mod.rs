@@ -1,7 +1,9 @@
 //! Steps: what they mean, in terms of [`crate::backend::Tx`], the same for every dialect.
 
 pub(crate) mod advance;
+pub(crate) mod clear;
 pub(crate) mod create_run;
+pub(crate) mod expand;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
@@ -39,6 +41,8 @@ pub(crate) struct Step<'a> {
     pub(crate) freed_pools: BTreeSet<String>,
     /// What waits for free slots and could not be looked at, since somebody else held its run.
     missed: Missed,
+    /// Runs that may be over although nothing has ended in them in this step.
+    touched: BTreeSet<i64>,
     /// Runs in which something is queued or running, as far as this step has seen.
     busy: BTreeSet<i64>,
     /// How many have become `queued`.
@@ -81,6 +85,7 @@ impl<'a> Step<'a> {
             decided: BTreeSet::new(),
             freed_pools: BTreeSet::new(),
             missed: Missed::default(),
+            touched: BTreeSet::new(),
             busy: BTreeSet::new(),
             queued: 0,
             topics: BTreeSet::new(),
@@ -111,7 +116,8 @@ impl<'a> Step<'a> {
     /// Brings the locked runs to rest: successors are decided, limits are filled, runs that are
     /// over end. Every step that changes task instances ends with it.
     pub(crate) async fn settle(&mut self) -> Result<()> {
-        let touched: BTreeSet<i64> = self.ended.iter().map(|(key, _)| key.run_key).collect();
+        let mut touched: BTreeSet<i64> = self.ended.iter().map(|(key, _)| key.run_key).collect();
+        touched.append(&mut self.touched);
         self.advance().await?;
         self.promote().await?;
         self.finish_runs(&touched).await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use towpath_model::branch::Skips;
 use towpath_model::dag::Task;
 use towpath_model::state::{TaskEvent, TaskState};
 
@@ -33,6 +34,10 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReportOutcome {
     Success,
+    /// Success, and some of what is downstream is ruled out.
+    Branched {
+        skips: Skips,
+    },
     Skipped,
     /// `retry`: whether another try may follow, if the task has one left.
     Failed {
@@ -116,6 +121,7 @@ impl Store {
                 max_tries: row.max_tries,
                 run,
                 file: row.file.into(),
+                element: row.map_value.map(|text| element(&text)).transpose()?,
             });
         }
         Ok(claimed)
@@ -140,6 +146,7 @@ impl Step<'_> {
         let mut xcoms = Vec::new();
         let mut archive = Vec::new();
         let mut again = BTreeSet::new();
+        let mut branched = Vec::new();
         let mut seen = HashSet::with_capacity(current.len());
         for attempt in &current {
             let report = &reports[attempt.i];
@@ -164,7 +171,12 @@ impl Step<'_> {
                     self.topics.insert(Topic::Schedule);
                 }
                 TaskState::Queued => self.queued += 1,
-                _ => self.ended.push((report.key.clone(), state)),
+                _ => {
+                    if let (TaskState::Success, ReportOutcome::Branched { skips }) = (state, &report.outcome) {
+                        branched.push((report.key.clone(), skips.clone()));
+                    }
+                    self.ended.push((report.key.clone(), state));
+                }
             }
             // Another try starts without the XComs of this one.
             if !matches!(state, TaskState::None | TaskState::UpForRetry) {
@@ -172,6 +184,9 @@ impl Step<'_> {
             }
         }
         self.write_ends(&ends, &archive, xcoms).await?;
+        for (key, skips) in branched {
+            self.branch(&key, &skips).await?;
+        }
         for run_key in again {
             let rows = self.tx.undecided(run_key).await?;
             self.decide(rows).await?;
@@ -194,7 +209,10 @@ impl Step<'_> {
             let event = match report.outcome {
                 ReportOutcome::Success => TaskEvent::Succeed,
                 ReportOutcome::Skipped => TaskEvent::Skip,
-                ReportOutcome::Failed { .. } | ReportOutcome::Rescheduled { .. } | ReportOutcome::Released => continue,
+                ReportOutcome::Branched { .. }
+                | ReportOutcome::Failed { .. }
+                | ReportOutcome::Rescheduled { .. }
+                | ReportOutcome::Released => continue,
             };
             let Ok(state) = TaskState::Running.apply(event) else { continue };
             mine.insert(&report.key, (i, state));
@@ -249,7 +267,7 @@ impl Step<'_> {
             return Ok((edge(TaskEvent::Restart)?, None));
         }
         Ok(match &report.outcome {
-            ReportOutcome::Success => (edge(TaskEvent::Succeed)?, None),
+            ReportOutcome::Success | ReportOutcome::Branched { .. } => (edge(TaskEvent::Succeed)?, None),
             ReportOutcome::Skipped => (edge(TaskEvent::Skip)?, None),
             ReportOutcome::Rescheduled { at } => (edge(TaskEvent::Reschedule)?, Some(*at)),
             ReportOutcome::Released => (edge(TaskEvent::Release)?, None),
@@ -289,6 +307,10 @@ impl Step<'_> {
             self.ready.push(Ready { row, new_try });
         }
     }
+}
+
+fn element(text: &str) -> Result<serde_json::Map<String, Value>> {
+    serde_json::from_str(text).map_err(|error| Error::Corrupt(format!("column map_value: {error}")))
 }
 
 fn held((i, report): (usize, &Report)) -> Held {

@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod flow_sql;
 mod queries;
 #[path = "../rows/mod.rs"]
 mod rows;

@@ -93,25 +93,30 @@ pub(super) const ADD_OUTCOMES: &str = "
         upstream_failed int, removed int)
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id
     RETURNING t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed";
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded";
 pub(super) const UNDECIDED: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'none'";
 /// Unfinished ones without an attempt: what a run that ends early skips.
 pub(super) const NOT_STARTED: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t
     WHERE t.run_key = $1 AND t.state IN ('none', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred')";
 pub(super) const BLOCKED_BY_RUN: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'run'
     ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
 pub(super) const BLOCKED_BY_POOL: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.pool = $1 AND t.state = 'scheduled' AND t.blocked_by = 'pool'
     ORDER BY t.priority DESC, t.run_order, t.run_key, t.task_id LIMIT $2";
 pub(super) const BLOCKED_POOLS: &str =
@@ -152,7 +157,7 @@ pub(super) const CLAIM: &str = "
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
-    RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order,
+    RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order, t.map_value,
         (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = t.run_key) AS file";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
@@ -166,7 +171,8 @@ pub(super) const DUE_TIMERS: &str = "
     WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at <= $1 ORDER BY available_at LIMIT $2";
 pub(super) const WAITING_IN: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int)
     JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
     WHERE t.state IN ('up_for_retry', 'up_for_reschedule') AND t.available_at <= $2";

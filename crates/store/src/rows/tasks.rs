@@ -20,7 +20,7 @@ use crate::logs::{LogChunk, Packed};
 use crate::records::TaskKey;
 use crate::time::Ts;
 
-fn key(row: &DbRow) -> Result<TaskKey> {
+pub(super) fn key(row: &DbRow) -> Result<TaskKey> {
     Ok(TaskKey {
         run_key: row.try_get("run_key")?,
         task_id: row.try_get("task_id")?,
@@ -41,7 +41,7 @@ pub(super) fn upstream(row: &DbRow) -> Result<UpstreamCounts> {
     })
 }
 
-fn task(row: &DbRow) -> Result<TaskRow> {
+pub(super) fn task(row: &DbRow) -> Result<TaskRow> {
     Ok(TaskRow {
         key: key(row)?,
         state: word(row, "state")?,
@@ -50,6 +50,8 @@ fn task(row: &DbRow) -> Result<TaskRow> {
         priority: row.try_get("priority")?,
         run_order: time(row, "run_order")?,
         upstream: upstream(row)?,
+        skipped: row.try_get("skipped")?,
+        expanded: row.try_get("expanded")?,
     })
 }
 
@@ -228,6 +230,7 @@ impl TaskStatements for Tx {
                     priority: row.try_get("priority")?,
                     run_order: time(row, "run_order")?,
                     file: row.try_get("file")?,
+                    map_value: row.try_get("map_value")?,
                 })
             })
             .collect()

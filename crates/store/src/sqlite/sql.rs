@@ -102,25 +102,30 @@ pub(super) const ADD_OUTCOMES: &str = "
         value ->> 'removed' AS removed FROM json_each($1)) AS o
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id
     RETURNING run_key, task_id, map_index, state, pool, pool_slots AS pool_slots, priority, run_order,
-        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed";
+        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
+        skipped_by IS NOT NULL AS skipped, map_value IS NOT NULL AS expanded";
 pub(super) const UNDECIDED: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'none'";
 /// Unfinished ones without an attempt: what a run that ends early skips.
 pub(super) const NOT_STARTED: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t
     WHERE t.run_key = $1 AND t.state IN ('none', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred')";
 pub(super) const BLOCKED_BY_RUN: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'run'
     ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
 pub(super) const BLOCKED_BY_POOL: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.pool = $1 AND t.state = 'scheduled' AND t.blocked_by = 'pool'
     ORDER BY t.priority DESC, t.run_order, t.run_key, t.task_id LIMIT $2";
 pub(super) const BLOCKED_POOLS: &str =
@@ -159,7 +164,7 @@ pub(super) const CLAIM: &str = "
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
-    RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order,
+    RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order, map_value,
         (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = run_key) AS file";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
@@ -173,7 +178,8 @@ pub(super) const DUE_TIMERS: &str = "
     WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at <= $1 ORDER BY available_at LIMIT $2";
 pub(super) const WAITING_IN: &str = "
     SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
-        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id,
         value ->> 'map_index' AS map_index FROM json_each($1)) AS o
     JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index

@@ -6,6 +6,7 @@
 mod harness;
 
 mod dags;
+mod flow;
 mod jobs;
 mod limits;
 mod random;

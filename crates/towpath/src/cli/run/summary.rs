@@ -23,9 +23,11 @@ const CHUNKS: u32 = 256;
 /// Prints it; what the exit code is to say.
 pub(super) async fn print(store: &Store, session: &Session, dag: &Dag, run: &RunRecord) -> anyhow::Result<Outcome> {
     let mut instances = store.task_instances(run.key).await?;
-    let place = |instance: &TaskInstanceRecord| {
-        dag.index_of(&instance.key.task_id).and_then(|index| dag.topological().iter().position(|&at| at == index))
-    };
+    let mut places = vec![0; dag.tasks().len()];
+    for (place, &index) in dag.topological().iter().enumerate() {
+        places[index] = place;
+    }
+    let place = |instance: &TaskInstanceRecord| dag.index_of(&instance.key.task_id).map(|index| places[index]);
     // As they depend on each other, which is the order in which somebody reads for a cause.
     instances.sort_by_cached_key(|instance| (place(instance), instance.key.map_index));
     let failed: Vec<&TaskInstanceRecord> =

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         output::line(format!("xcom {key} = {value}"))?;
     }
     let (text, code) = match outcome {
-        AttemptOutcome::Success { .. } => ("success".to_owned(), Outcome::Success),
+        AttemptOutcome::Success { .. } | AttemptOutcome::Branch { .. } => ("success".to_owned(), Outcome::Success),
         AttemptOutcome::Skipped { reason } => (format!("skipped: {reason}"), Outcome::Success),
         AttemptOutcome::Reschedule { at } => (format!("would look again at {}", output::time(at)), Outcome::Success),
         AttemptOutcome::Failed { error, .. } => (format!("failed: {error}"), Outcome::Failure),

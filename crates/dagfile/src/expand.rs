@@ -1,0 +1,193 @@
+//! Dynamic mapping: `expand`, `expand_zip`, `expand_kwargs` and `partial`.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use towpath_model::dag::Task;
+use towpath_model::expand::{Expand, Source};
+use towpath_model::operator::OperatorSpec;
+
+use crate::diagnostic::Reporter;
+use crate::fields::{Fields, wrong};
+use crate::node::{Key, Kind, Node};
+use crate::resolve::{Place, Reference};
+
+/// The ways to write it; a task has one of them at most.
+const KEYS: [&str; 3] = ["expand", "expand_zip", "expand_kwargs"];
+
+/// What a task expands over.
+#[derive(Debug, Default)]
+pub(crate) struct Mapping<'n> {
+    pub(crate) expand: Option<Expand>,
+    /// The tasks whose XComs it reads, which come before it.
+    pub(crate) references: Vec<Reference>,
+    /// Arguments that all instances share.
+    pub(crate) partial: Vec<(&'n Key, &'n Node)>,
+    /// Keyword arguments of the function that all instances share.
+    pub(crate) kwargs: Map<String, Value>,
+}
+
+impl<'n> Mapping<'n> {
+    /// Reads the keys of a task.
+    pub(crate) fn read(fields: &Fields<'n>, operator: &OperatorSpec, report: &mut Reporter) -> Self {
+        let mut found = Self::default();
+        let given: Vec<&str> = KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
+        if let [_, second, ..] = given.as_slice()
+            && let Some((key, _)) = fields.entry(second)
+        {
+            report
+                .error(key.span, format!("`{}` and `{second}` cannot be given together", given[0]))
+                .help("`expand` makes every combination, `expand_zip` pairs, `expand_kwargs` takes a list of mappings");
+        }
+        if let Some(name) = given.first()
+            && let Some(node) = fields.get(name)
+        {
+            found.read_expand(name, node, operator, report);
+        }
+        if let Some(node) = fields.get("partial").filter(|node| !node.is_null()) {
+            found.read_partial(node, operator, report);
+        }
+        found
+    }
+
+    fn read_expand(&mut self, name: &str, node: &'n Node, operator: &OperatorSpec, report: &mut Reporter) {
+        if name == "expand_kwargs" {
+            self.expand = self.source(name, node, report).map(Expand::Kwargs);
+            return;
+        }
+        let Some(entries) = node.as_map().filter(|entries| !entries.is_empty()) else {
+            wrong(report, node, name, "a mapping of arguments, such as {op_args: other_task.output}");
+            return;
+        };
+        let mut sources = IndexMap::new();
+        for (key, value) in entries {
+            let arg = operator.arg(&key.text).map(|arg| arg.name);
+            if arg.is_none() && operator.arg("op_kwargs").is_none() {
+                let names = operator.args.iter().map(|arg| arg.name);
+                report
+                    .error(key.span, format!("an operator `{}` has no argument `{}`", operator.name, key.text))
+                    .suggest(&key.text, names);
+                continue;
+            }
+            if let Some(source) = self.source(&key.text, value, report) {
+                sources.insert(arg.unwrap_or(&key.text).to_owned(), source);
+            }
+        }
+        self.expand = Some(if name == "expand_zip" { Expand::Zip(sources) } else { Expand::Product(sources) });
+    }
+
+    /// A list or a mapping, or the result of a task: `task.output`, or `+task` as dag-factory has it.
+    fn source(&mut self, name: &str, node: &'n Node, report: &mut Reporter) -> Option<Source> {
+        if matches!(node.kind, Kind::List(_) | Kind::Map(_)) {
+            return Some(Source::Values(node.to_json()));
+        }
+        if let Some((task_id, key)) = node.as_text().and_then(output) {
+            self.references.push(Reference { text: task_id.to_owned(), span: node.span });
+            return Some(Source::Output { task_id: task_id.to_owned(), key: key.map(str::to_owned) });
+        }
+        report
+            .error(node.span, format!("cannot expand `{name}` over {}", node.describe()))
+            .help("write a list, a mapping, or `task.output` for the result of a task");
+        None
+    }
+
+    fn read_partial(&mut self, node: &'n Node, operator: &OperatorSpec, report: &mut Reporter) {
+        let Some(entries) = node.as_map() else {
+            wrong(report, node, "partial", "a mapping of arguments");
+            return;
+        };
+        for (key, value) in entries {
+            if operator.arg(&key.text).is_none() && operator.arg("op_kwargs").is_some() {
+                self.kwargs.insert(key.text.clone(), value.to_json());
+            } else {
+                self.partial.push((key, value));
+            }
+        }
+    }
+
+    /// The canonical names of arguments that every instance gets; all of them may where a task
+    /// gives them.
+    pub(crate) fn gives(&self, operator: &'static OperatorSpec) -> Vec<&'static str> {
+        match &self.expand {
+            None => Vec::new(),
+            Some(Expand::Kwargs(_)) => {
+                let one_of = operator.one_of.first().copied();
+                let required = operator.args.iter().filter(|arg| arg.required).map(|arg| arg.name);
+                required.chain(one_of).collect()
+            }
+            Some(expand) => expand.names().filter_map(|name| operator.arg(name)).map(|arg| arg.name).collect(),
+        }
+    }
+
+    /// Puts what was read into the task.
+    pub(crate) fn finish(self, task: &mut Task) {
+        if !self.kwargs.is_empty() {
+            let kwargs = task.args.entry("op_kwargs").or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(map) = kwargs {
+                map.extend(self.kwargs);
+            }
+        }
+        task.expand = self.expand;
+    }
+}
+
+/// The task and the key that a text names.
+fn output(text: &str) -> Option<(&str, Option<&str>)> {
+    let text = text.trim();
+    let plain = |id: &str| !id.is_empty() && !id.contains(char::is_whitespace);
+    if let Some(id) = text.strip_prefix('+') {
+        return plain(id).then_some((id, None));
+    }
+    if let Some(id) = text.strip_suffix(".output") {
+        return plain(id).then_some((id, None));
+    }
+    let (id, rest) = text.split_once(".output[")?;
+    let key = rest.strip_suffix(']')?.trim();
+    let key = ['"', '\''].into_iter().find_map(|quote| key.strip_prefix(quote)?.strip_suffix(quote))?;
+    plain(id).then_some((id, Some(key)))
+}
+
+/// Turns the names of tasks in `expand` into their full ids, once dependencies are resolved.
+pub(crate) fn complete(tasks: &mut [Task], places: &[Place], report: &mut Reporter) {
+    for (task, place) in tasks.iter_mut().zip(places) {
+        let upstream = task.upstream.clone();
+        let Some(expand) = &mut task.expand else { continue };
+        let sources: Vec<&mut Source> = match expand {
+            Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
+            Expand::Kwargs(source) => vec![source],
+        };
+        for source in sources {
+            let Source::Output { task_id, .. } = source else { continue };
+            let suffix = format!(".{task_id}");
+            let exact = upstream.iter().find(|id| *id == task_id);
+            if let Some(id) = exact.or_else(|| upstream.iter().find(|id| id.ends_with(&suffix))) {
+                task_id.clone_from(id);
+            } else if let Some(reference) = place.references.iter().find(|reference| reference.text == *task_id) {
+                report
+                    .error(reference.span, format!("`{task_id}` is a task group, which has no result"))
+                    .help("name the task in it whose result is meant");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_airflows_and_dag_factorys() {
+        for (text, expected) in [
+            ("a.output", Some(("a", None))),
+            ("g.a.output", Some(("g.a", None))),
+            ("+a", Some(("a", None))),
+            ("a.output['k']", Some(("a", Some("k")))),
+            ("a.output[\"k\"]", Some(("a", Some("k")))),
+            ("a.output[k]", None),
+            ("a", None),
+            (".output", None),
+            ("some words.output", None),
+        ] {
+            assert_eq!(output(text), expected, "{text}");
+        }
+    }
+}

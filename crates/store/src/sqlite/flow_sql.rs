@@ -1,0 +1,70 @@
+//! The statements of branches, mapping and clearing. `postgres/flow_sql.rs` has the same names in
+//! the same order.
+
+pub(super) const SKIP_BY: &str = "
+    UPDATE task_instance AS t SET skipped_by = $3
+    WHERE t.run_key = $1 AND t.task_id IN (SELECT value FROM json_each($2))
+    RETURNING run_key, task_id, map_index, state, pool, pool_slots AS pool_slots, priority, run_order,
+        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
+        1 AS skipped, map_value IS NOT NULL AS expanded";
+pub(super) const FORGET_SKIPS: &str = "
+    UPDATE task_instance SET skipped_by = NULL
+    WHERE run_key = $1 AND skipped_by IN (SELECT value FROM json_each($2))";
+pub(super) const OUTPUTS: &str = "
+    SELECT map_index, value FROM xcom WHERE run_key = $1 AND task_id = $2 AND key = $3 ORDER BY map_index";
+pub(super) const COUNT_INSTANCES: &str = "SELECT count(*) FROM task_instance WHERE run_key = $1 AND task_id = $2";
+pub(super) const FIRST_OF_MAP: &str =
+    "UPDATE task_instance SET map_index = 0 WHERE run_key = $1 AND task_id = $2 AND map_index = -1";
+pub(super) const SET_ELEMENTS: &str = "
+    INSERT INTO task_instance (run_key, task_id, map_index, state, max_tries, pool, pool_slots, queue, priority, run_order,
+        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed, map_value)
+    SELECT t.run_key, t.task_id, o.map_index, 'none', t.max_tries, t.pool, t.pool_slots, t.queue, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed, o.map_value
+    FROM task_instance t, (SELECT value ->> 'map_index' AS map_index,
+        value ->> 'map_value' AS map_value FROM json_each($4)) AS o
+    WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index = $3
+    ON CONFLICT (run_key, task_id, map_index) DO UPDATE SET map_value = excluded.map_value
+    RETURNING run_key, task_id, map_index, state, pool, pool_slots AS pool_slots, priority, run_order,
+        up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
+        skipped_by IS NOT NULL AS skipped, 1 AS expanded";
+pub(super) const INSTANCES_FROM: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
+    FROM task_instance t WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index >= $3";
+pub(super) const ADD_TO_TOTAL: &str = "
+    UPDATE task_instance SET up_total = up_total + $3
+    WHERE run_key = $1 AND task_id IN (SELECT value FROM json_each($2))";
+pub(super) const INSTANCES: &str = "
+    SELECT run_key, task_id, map_index, state, try_number, max_tries FROM task_instance
+    WHERE run_key = $1 ORDER BY task_id, map_index";
+pub(super) const CLEAR_TASKS: &str = "
+    UPDATE task_instance AS t
+    SET state = o.state, max_tries = o.max_tries, blocked_by = NULL, available_at = NULL, note = NULL,
+        queued_at = CASE WHEN o.state = 'none' THEN NULL ELSE t.queued_at END,
+        start_date = CASE WHEN o.state = 'none' THEN NULL ELSE t.start_date END, end_date = NULL,
+        map_value = CASE WHEN o.forget_element THEN NULL ELSE t.map_value END
+    FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
+        value ->> 'from_state' AS from_state, value ->> 'state' AS state, value ->> 'max_tries' AS max_tries,
+        value ->> 'forget_element' AS forget_element FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index AND t.state = o.from_state";
+pub(super) const MARK_TASKS: &str = "
+    UPDATE task_instance AS t
+    SET state = o.state, attempt = NULL, blocked_by = NULL, available_at = NULL, note = o.note,
+        start_date = COALESCE(t.start_date, $2), end_date = $2
+    FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
+        value ->> 'from_state' AS from_state, value ->> 'state' AS state, value ->> 'note' AS note FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index AND t.state = o.from_state";
+pub(super) const SET_COUNTERS: &str = "
+    UPDATE task_instance AS t
+    SET up_total = o.total, up_success = o.success, up_failed = o.failed, up_skipped = o.skipped,
+        up_upstream_failed = o.upstream_failed, up_removed = o.removed
+    FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'total' AS total,
+        value ->> 'success' AS success, value ->> 'failed' AS failed, value ->> 'skipped' AS skipped,
+        value ->> 'upstream_failed' AS upstream_failed, value ->> 'removed' AS removed FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id";
+pub(super) const END_RUN: &str =
+    "UPDATE dag_run SET state = $2, start_date = COALESCE(start_date, $3), end_date = $3 WHERE key = $1";
+pub(super) const REOPEN_RUN: &str = "
+    UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL
+    WHERE key = $1 AND state IN ('success', 'failed')";
