@@ -233,8 +233,11 @@ fn tasks<'n>(
         places.push(read.place);
         spans.push(read.span);
     }
+    let before = report.errors();
     resolve(&mut spec.tasks, &places, &context.groups, limits.dependencies, report);
-    expand::complete(&mut spec.tasks, &places, report);
+    if report.errors() == before {
+        expand::complete(&mut spec.tasks, &places, report);
+    }
     let ids = spec.tasks.iter().map(|task| task.task_id.clone());
     ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()
 }

@@ -22,13 +22,15 @@ pub(crate) struct Mapping<'n> {
     pub(crate) references: Vec<Reference>,
     /// Arguments that all instances share.
     pub(crate) partial: Vec<(&'n Key, &'n Node)>,
+    /// Arguments of the operator that come with the elements, also where those are wrong.
+    names: Vec<&'static str>,
     /// Keyword arguments of the function that all instances share.
     pub(crate) kwargs: Map<String, Value>,
 }
 
 impl<'n> Mapping<'n> {
     /// Reads the keys of a task.
-    pub(crate) fn read(fields: &Fields<'n>, operator: &OperatorSpec, report: &mut Reporter) -> Self {
+    pub(crate) fn read(fields: &Fields<'n>, operator: &'static OperatorSpec, report: &mut Reporter) -> Self {
         let mut found = Self::default();
         let given: Vec<&str> = KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
         if let [_, second, ..] = given.as_slice()
@@ -49,9 +51,11 @@ impl<'n> Mapping<'n> {
         found
     }
 
-    fn read_expand(&mut self, name: &str, node: &'n Node, operator: &OperatorSpec, report: &mut Reporter) {
+    fn read_expand(&mut self, name: &str, node: &'n Node, operator: &'static OperatorSpec, report: &mut Reporter) {
         if name == "expand_kwargs" {
             self.expand = self.source(name, node, report).map(Expand::Kwargs);
+            let required = operator.args.iter().filter(|arg| arg.required).map(|arg| arg.name);
+            self.names = required.chain(operator.one_of.first().copied()).collect();
             return;
         }
         let Some(entries) = node.as_map().filter(|entries| !entries.is_empty()) else {
@@ -68,6 +72,7 @@ impl<'n> Mapping<'n> {
                     .suggest(&key.text, names);
                 continue;
             }
+            self.names.extend(arg);
             if let Some(source) = self.source(&key.text, value, report) {
                 sources.insert(arg.unwrap_or(&key.text).to_owned(), source);
             }
@@ -104,18 +109,10 @@ impl<'n> Mapping<'n> {
         }
     }
 
-    /// The canonical names of arguments that every instance gets; all of them may where a task
-    /// gives them.
-    pub(crate) fn gives(&self, operator: &'static OperatorSpec) -> Vec<&'static str> {
-        match &self.expand {
-            None => Vec::new(),
-            Some(Expand::Kwargs(_)) => {
-                let one_of = operator.one_of.first().copied();
-                let required = operator.args.iter().filter(|arg| arg.required).map(|arg| arg.name);
-                required.chain(one_of).collect()
-            }
-            Some(expand) => expand.names().filter_map(|name| operator.arg(name)).map(|arg| arg.name).collect(),
-        }
+    /// The canonical names of arguments that come with the elements; all that the operator needs may
+    /// where whole mappings are expanded.
+    pub(crate) fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// Puts what was read into the task.

@@ -151,7 +151,11 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("params", KeyKind::Params, "Params of this task; they win over those of the DAG"),
     key("depends_on_past", KeyKind::Unsupported, ""),
     key("wait_for_downstream", KeyKind::Unsupported, ""),
-    key("expand", KeyKind::Any, "Run once for each element: {argument: list, mapping or task.output}; several make a product"),
+    key(
+        "expand",
+        KeyKind::Any,
+        "Run once for each element: {argument: list, mapping or task.output}; several make a product",
+    ),
     key("expand_zip", KeyKind::Any, "As expand, but the first elements together, then the second ones"),
     key("expand_kwargs", KeyKind::Any, "Run once for each mapping of arguments in a list or in the result of a task"),
     key("partial", KeyKind::Any, "Arguments that all instances of a mapped task share"),
@@ -176,8 +180,18 @@ pub(crate) const TASK: &[KeySpec] = &[
 ];
 
 /// Keys of [`TASK`] that are a task's own: `default_args` cannot hold them.
-pub(crate) const TASKS_OWN: &[&str] =
-    &["task_id", "operator", "dependencies", "input", "task_group_name", "expand", "expand_zip", "expand_kwargs", "partial", "variables_as_arguments"];
+pub(crate) const TASKS_OWN: &[&str] = &[
+    "task_id",
+    "operator",
+    "dependencies",
+    "input",
+    "task_group_name",
+    "expand",
+    "expand_zip",
+    "expand_kwargs",
+    "partial",
+    "variables_as_arguments",
+];
 
 /// Keys of `default_args` that speak of the DAG.
 pub(crate) const DEFAULT_ARGS_OF_DAG: &[&str] = &["start_date", "end_date"];

@@ -120,7 +120,7 @@ pub(crate) fn read<'n>(
     references.extend(mapping.references.iter().cloned());
     rest.extend(mapping.partial.iter().copied());
     let inherited_args = levels.iter().flat_map(|level| level.args.iter().copied());
-    let mut args = args::read(operator, &rest, inherited_args, &mapping.gives(operator), node, report);
+    let mut args = args::read(operator, &rest, inherited_args, mapping.names(), node, report);
     args.extend(from_variables);
     let full_id = group.as_deref().map_or_else(|| id.clone(), |group| context.groups.full_id(group, &id));
     if full_id != id && full_id.chars().count() > MOST_ID_CHARS {

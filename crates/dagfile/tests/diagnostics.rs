@@ -39,10 +39,12 @@ fn broken_files() {
             "catchup: maybe\nmax_active_runs: many\ntags: {a: b}\ntasks:\n  a: {operator: empty, retries: -1, trigger_rule: all_sucess}\n",
         ),
         ("bad id", "dag_id: my dag\ntasks:\n  a b: {operator: empty}\n"),
-        (
-            "not yet supported",
-            "tasks:\n  a: {operator: bash, bash_command: x, expand: {env: [1, 2]}, depends_on_past: true}\n",
-        ),
+        ("not yet supported", "tasks:\n  a: {operator: bash, bash_command: x, depends_on_past: true}\n"),
+        ("expand over text", "tasks:\n  a: {operator: bash, expand: {bash_command: other}}\n"),
+        ("expand over what is not there", "tasks:\n  a: {operator: bash, expand: {bash_command: other.output}}\n"),
+        ("expand an unknown argument", "tasks:\n  a: {operator: bash, bash_command: x, expand: {evn: [{}]}}\n"),
+        ("expand and give", "tasks:\n  a: {operator: bash, bash_command: x, expand: {bash_command: [a]}}\n"),
+        ("two ways to expand", "tasks:\n  a: {operator: bash, expand: {bash_command: [a]}, expand_kwargs: []}\n"),
         ("unknown class", "tasks:\n  a: {operator: empty, retry_delay: {__type__: my.Delay, minutes: 5}}\n"),
         ("unknown group", "task_groups:\n  load: {}\ntasks:\n  a: {operator: empty, task_group_name: lod}\n"),
         (

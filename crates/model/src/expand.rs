@@ -78,10 +78,7 @@ impl Expand {
     ///
     /// # Errors
     /// [`ExpandError`].
-    pub fn elements(
-        &self,
-        read: impl Fn(&str, &str) -> Option<Value>,
-    ) -> Result<Vec<Map<String, Value>>, ExpandError> {
+    pub fn elements(&self, read: impl Fn(&str, &str) -> Option<Value>) -> Result<Vec<Map<String, Value>>, ExpandError> {
         match self {
             Self::Kwargs(source) => {
                 let (values, what) = values(source, &read)?;
@@ -136,7 +133,9 @@ pub fn apply(
                 Value::Object(kwargs) => {
                     kwargs.insert(name.clone(), value.clone());
                 }
-                other => return Err(format!("`op_kwargs` is {}, not a mapping, so `{name}` cannot be added", kind(other))),
+                other => {
+                    return Err(format!("`op_kwargs` is {}, not a mapping, so `{name}` cannot be added", kind(other)));
+                }
             }
         } else {
             return Err(format!("an operator `{}` has no argument `{name}` to expand", spec.name));
@@ -165,10 +164,7 @@ fn combination(lists: &[List<'_>], mut number: usize) -> Map<String, Value> {
 }
 
 /// The values of a source, and what to call it. A mapping gives pairs of key and value.
-fn values(
-    source: &Source,
-    read: &impl Fn(&str, &str) -> Option<Value>,
-) -> Result<(Vec<Value>, String), ExpandError> {
+fn values(source: &Source, read: &impl Fn(&str, &str) -> Option<Value>) -> Result<(Vec<Value>, String), ExpandError> {
     let (value, what) = match source {
         Source::Values(value) => (value.clone(), "the given value".to_owned()),
         Source::Output { task_id, key } => {
@@ -179,7 +175,9 @@ fn values(
     };
     match value {
         Value::Array(list) => Ok((list, what)),
-        Value::Object(map) => Ok((map.into_iter().map(|(key, value)| Value::from(vec![Value::from(key), value])).collect(), what)),
+        Value::Object(map) => {
+            Ok((map.into_iter().map(|(key, value)| Value::from(vec![Value::from(key), value])).collect(), what))
+        }
         other => Err(ExpandError::NotAList { what, kind: kind(&other) }),
     }
 }
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(expand: Value, expected: Value) {
+    fn check(expand: Value, expected: &Value) {
         let expand: Expand = serde_json::from_value(expand).unwrap();
         let read = |task: &str, key: &str| match (task, key) {
             ("numbers", "return_value") => Some(json!([1, 2])),
@@ -217,39 +215,41 @@ mod tests {
             Ok(elements) => json!(elements),
             Err(error) => json!(error.to_string()),
         };
-        assert_eq!(found, expected, "{expand:?}");
+        assert_eq!(&found, expected, "{expand:?}");
     }
 
     #[test]
     fn every_form() {
-        check(json!({"product": {"x": {"values": [1, 2]}}}), json!([{"x": 1}, {"x": 2}]));
+        check(json!({"product": {"x": {"values": [1, 2]}}}), &json!([{"x": 1}, {"x": 2}]));
         check(
             json!({"product": {"a": {"values": [1, 2]}, "b": {"values": ["x", "y"]}}}),
-            json!([{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]),
+            &json!([{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]),
         );
-        check(json!({"product": {"a": {"values": {"k": 1}}}}), json!([{"a": ["k", 1]}]));
-        check(json!({"product": {"a": {"values": []}, "b": {"values": [1]}}}), json!([]));
+        check(json!({"product": {"a": {"values": {"k": 1}}}}), &json!([{"a": ["k", 1]}]));
+        check(json!({"product": {"a": {"values": []}, "b": {"values": [1]}}}), &json!([]));
         check(
             json!({"zip": {"a": {"output": {"task_id": "numbers"}}, "b": {"values": [7, 8, 9]}}}),
-            json!([{"a": 1, "b": 7}, {"a": 2, "b": 8}]),
+            &json!([{"a": 1, "b": 7}, {"a": 2, "b": 8}]),
         );
-        check(json!({"kwargs": {"output": {"task_id": "rows"}}}), json!([{"x": 1}, {"x": 2, "y": 3}]));
+        check(json!({"kwargs": {"output": {"task_id": "rows"}}}), &json!([{"x": 1}, {"x": 2, "y": 3}]));
         check(
             json!({"kwargs": {"output": {"task_id": "rows", "key": "mixed"}}}),
-            json!("element 1 of the XCom `mixed` of `rows` is a number; `expand_kwargs` takes a list of mappings"),
+            &json!("element 1 of the XCom `mixed` of `rows` is a number; `expand_kwargs` takes a list of mappings"),
         );
         check(
             json!({"product": {"x": {"output": {"task_id": "text"}}}}),
-            json!("cannot expand over the XCom `return_value` of `text`, which is text; it has to be a list or a mapping"),
+            &json!(
+                "cannot expand over the XCom `return_value` of `text`, which is text; it has to be a list or a mapping"
+            ),
         );
         check(
             json!({"product": {"x": {"output": {"task_id": "gone"}}}}),
-            json!("`gone` has left no XCom `return_value` to expand over"),
+            &json!("`gone` has left no XCom `return_value` to expand over"),
         );
         let many: Vec<usize> = (0..1_000).collect();
         check(
             json!({"product": {"a": {"values": many}, "b": {"values": many}}}),
-            json!("it would have 1000000 instances; at most 100000 are allowed"),
+            &json!("it would have 1000000 instances; at most 100000 are allowed"),
         );
     }
 }

@@ -144,7 +144,9 @@ mod tests {
         for value in [json!(true), json!(1), json!("x"), json!("True"), json!([0]), json!({"a": 0}), json!(-0.5)] {
             assert!(is_true(&value), "{value}");
         }
-        for value in [json!(false), json!(0), json!(""), json!("False"), json!("None"), json!([]), json!({}), json!(null)] {
+        for value in
+            [json!(false), json!(0), json!(""), json!("False"), json!("None"), json!([]), json!({}), json!(null)]
+        {
             assert!(!is_true(&value), "{value}");
         }
     }

@@ -8,8 +8,8 @@ use towpath_model::state::{RunState, TaskState};
 
 use crate::Result;
 use crate::batch::{
-    ClaimedRow, ClearRow, CounterRow, CurrentAttempt, Element, EndRow, Instance, MarkRow, Held, Live, MoveRow, NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting,
-    XComRow,
+    ClaimedRow, ClearRow, CounterRow, CurrentAttempt, Element, EndRow, Held, Instance, Live, MarkRow, MoveRow,
+    NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting, XComRow,
 };
 use crate::logs::LogChunk;
 use crate::records::TaskKey;

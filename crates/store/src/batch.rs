@@ -246,6 +246,8 @@ pub(crate) struct ClearRow {
     pub(crate) from_state: TaskState,
     pub(crate) state: TaskState,
     pub(crate) max_tries: u32,
+    /// The queue to go to from now on; [`None`] keeps it.
+    pub(crate) queue: Option<String>,
     /// Its element has to be found anew.
     pub(crate) forget_element: bool,
 }

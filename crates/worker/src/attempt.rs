@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use towpath_model::dag::{Dag, Task};
-use towpath_model::{branch, expand, operator, params};
 use towpath_model::timetable::Bounds;
+use towpath_model::{branch, expand, operator, params};
 use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
 use towpath_operators::log::{Secrets, TaskLog};
 use towpath_operators::template;
@@ -329,7 +329,8 @@ fn json_bytes(value: &Value) -> usize {
 
 /// Whether the task may look at the run before it: the question costs a query.
 fn asks_for_previous(task: &Task) -> bool {
-    matches!(task.operator.as_str(), "python" | "branch" | "short_circuit") || Value::Object(task.args.clone()).to_string().contains("prev_")
+    matches!(task.operator.as_str(), "python" | "branch" | "short_circuit")
+        || Value::Object(task.args.clone()).to_string().contains("prev_")
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -167,6 +167,7 @@ pub(crate) fn context() -> Context {
         hostname: "box".into(),
         prev_data_interval_success: None,
         prev_start_date_success: None,
+        next_run_after: None,
         native_templates: false,
     }
 }

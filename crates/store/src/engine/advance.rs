@@ -37,8 +37,7 @@ impl Step<'_> {
             }
             let Some(run) = self.runs.get(&row.key.run_key) else { continue };
             let Some(task) = run.dag.task(&row.key.task_id) else { continue };
-            let verdict =
-                if row.skipped { Some(TaskState::Skipped) } else { progress::decide(task, row.upstream) };
+            let verdict = if row.skipped { Some(TaskState::Skipped) } else { progress::decide(task, row.upstream) };
             match verdict {
                 None => {}
                 Some(TaskState::Scheduled | TaskState::Success) if task.expand.is_some() && !row.expanded => {

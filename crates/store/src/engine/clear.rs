@@ -167,7 +167,7 @@ impl Store {
         if state == outcome {
             return Ok(Vec::new());
         }
-        let (running, waiting): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|i| i.attempt_is_held());
+        let (running, waiting): (Vec<_>, Vec<_>) = chosen.into_iter().partition(Instance::attempt_is_held);
         let running_mark = if success { Mark::Success } else { Mark::Failed };
         step.write_marks(&running, running_mark).await?;
         step.write_marks(&waiting, mark).await?;
@@ -242,6 +242,7 @@ impl Step<'_> {
     async fn clear(&mut self, run_key: i64, chosen: &[Instance]) -> Result<()> {
         let Some(run) = self.runs.get(&run_key) else { return Ok(()) };
         let dag = std::sync::Arc::clone(&run.dag);
+        let over = run.lock.state.is_finished();
         let ids: BTreeSet<&str> = chosen.iter().map(|i| i.key.task_id.as_str()).collect();
         let mut rows = Vec::with_capacity(chosen.len());
         let mut archive = Vec::new();
@@ -269,6 +270,8 @@ impl Step<'_> {
                 from_state: instance.state,
                 state,
                 max_tries: if runs { instance.max_tries } else { instance.try_number + task.retry.retries },
+                // Whoever ran it in the foreground is gone when its run is over.
+                queue: over.then(|| task.queue.clone()),
                 forget_element,
             });
         }

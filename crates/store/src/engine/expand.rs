@@ -79,7 +79,8 @@ impl Step<'_> {
             let Source::Output { task_id, key } = source else { continue };
             let key = key.as_deref().unwrap_or("return_value");
             let rows = self.tx.outputs(run_key, task_id, key).await?;
-            let corrupt = |error: serde_json::Error| Error::Corrupt(format!("the XCom `{key}` of `{task_id}`: {error}"));
+            let corrupt =
+                |error: serde_json::Error| Error::Corrupt(format!("the XCom `{key}` of `{task_id}`: {error}"));
             let mut values = Vec::with_capacity(rows.len());
             for (_, text) in rows {
                 values.push(serde_json::from_str(&text).map_err(corrupt)?);

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::Step;
+use crate::batch::Waiting;
+use crate::records::TaskKey;
 use crate::{Result, Store};
 
 impl Store {
@@ -24,6 +26,25 @@ impl Store {
         step.settle().await?;
         step.commit().await?;
         Ok(woken)
+    }
+
+    /// Starts the next try, or look, of a task instance that waits for its time. False where it does
+    /// not wait.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn retry_now(&self, key: &TaskKey, now: DateTime<Utc>) -> Result<bool> {
+        let mut step = Step::begin(self, now).await?;
+        step.lock_runs([key.run_key]).await?;
+        let waiting = Waiting { run_key: key.run_key, task_id: key.task_id.clone(), map_index: key.map_index };
+        let rows = step.tx.waiting_in(&[waiting], DateTime::<Utc>::MAX_UTC).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        step.wake(rows);
+        step.settle().await?;
+        step.commit().await?;
+        Ok(true)
     }
 
     /// Queues whatever no limit blocks any more: the safety net behind the steps that free slots,

@@ -40,11 +40,12 @@ pub(super) const INSTANCES: &str = "
 pub(super) const CLEAR_TASKS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, max_tries = o.max_tries, blocked_by = NULL, available_at = NULL, note = NULL,
+        queue = COALESCE(o.queue, t.queue),
         queued_at = CASE WHEN o.state = 'none' THEN NULL ELSE t.queued_at END,
         start_date = CASE WHEN o.state = 'none' THEN NULL ELSE t.start_date END, end_date = NULL,
         map_value = CASE WHEN o.forget_element THEN NULL ELSE t.map_value END
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, from_state text, state text,
-        max_tries int, forget_element boolean)
+        max_tries int, queue text, forget_element boolean)
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index AND t.state = o.from_state";
 pub(super) const MARK_TASKS: &str = "
     UPDATE task_instance AS t
@@ -62,5 +63,6 @@ pub(super) const SET_COUNTERS: &str = "
 pub(super) const END_RUN: &str =
     "UPDATE dag_run SET state = $2, start_date = COALESCE(start_date, $3), end_date = $3 WHERE key = $1";
 pub(super) const REOPEN_RUN: &str = "
-    UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL
+    UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL,
+        queue = NULL
     WHERE key = $1 AND state IN ('success', 'failed')";

@@ -122,7 +122,8 @@ async fn literals_expand_when_the_run_starts(store: Store) {
     assert_eq!(run_state(&store, run).await, RunState::Success);
 }
 
-const OVER_LIST: [(&str, &str, &[&str]); 3] = [("list", "bash", &[]), ("m", "bash", &["list"]), ("end", "bash", &["m"])];
+const OVER_LIST: [(&str, &str, &[&str]); 3] =
+    [("list", "bash", &[]), ("m", "bash", &["list"]), ("end", "bash", &["m"])];
 
 fn over_list() -> Value {
     json!({"product": {"bash_command": {"output": {"task_id": "list"}}}})
@@ -183,7 +184,8 @@ async fn instances_are_expanded_over_in_turn(store: Store) {
 }
 
 async fn ten_thousand_instances_end(store: Store) {
-    let shape: [(&str, &str, &[&str]); 3] = [("list", "bash", &[]), ("m", "empty", &["list"]), ("end", "empty", &["m"])];
+    let shape: [(&str, &str, &[&str]); 3] =
+        [("list", "bash", &[]), ("m", "empty", &["list"]), ("end", "empty", &["m"])];
     sync(&store, dag("d", &shape, |spec| expand(spec, "m", over_list()))).await;
     let run = manual(&store, "d").await.key;
     let worker = worker(&store).await;
@@ -236,7 +238,10 @@ async fn clearing_a_failure_lets_the_run_go_on(store: Store) {
     succeed(&store, &claim_one(&store, worker).await).await;
     assert_eq!(run_state(&store, run).await, RunState::Success);
     let tries = store.tries(&key(run, "b")).await.expect("tries can be read");
-    assert_eq!(tries.iter().map(|t| (t.try_number, t.state)).collect::<Vec<_>>(), [(1, TaskState::Failed), (2, TaskState::Success)]);
+    assert_eq!(
+        tries.iter().map(|t| (t.try_number, t.state)).collect::<Vec<_>>(),
+        [(1, TaskState::Failed), (2, TaskState::Success)]
+    );
 }
 
 async fn clearing_tells_before_it_does(store: Store) {

@@ -1,6 +1,8 @@
 //! `towpath runs ...`
 
 mod list;
+mod mark;
+mod rerun;
 pub(crate) mod show;
 
 use chrono::{DateTime, Utc};
@@ -18,12 +20,18 @@ pub(crate) enum Command {
     List(list::Args),
     /// Show a run and its tasks
     Show(show::Args),
+    /// Run again what failed in a run
+    Rerun(rerun::Args),
+    /// Decide how a run ended
+    Mark(mark::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
     match command {
         Command::List(args) => list::run(&args, session).await,
         Command::Show(args) => show::run(&args, session).await,
+        Command::Rerun(args) => rerun::run(&args, session).await,
+        Command::Mark(args) => mark::run(&args, session).await,
     }
 }
 

@@ -1,7 +1,10 @@
 //! `towpath tasks ...`
 
+mod clear;
 pub(crate) mod list;
 mod logs;
+mod mark;
+mod retry;
 mod test;
 
 use towpath_model::dag::{Dag, Task};
@@ -18,6 +21,12 @@ pub(crate) enum Command {
     Test(test::Args),
     /// Print the log of a task
     Logs(logs::Args),
+    /// Let tasks run again
+    Clear(clear::Args),
+    /// Decide how tasks ended
+    Mark(mark::Args),
+    /// Start the next try of a task that waits for it
+    Retry(retry::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
@@ -25,6 +34,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::List(args) => list::run(&args, session).await,
         Command::Test(args) => test::run(&args, session).await,
         Command::Logs(args) => logs::run(&args, session).await,
+        Command::Clear(args) => clear::run(&args, session).await,
+        Command::Mark(args) => mark::run(&args, session).await,
+        Command::Retry(args) => retry::run(&args, session).await,
     }
 }
 

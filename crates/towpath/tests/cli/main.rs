@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod dags;
 mod environment;
+mod flow;
 mod help;
 mod run;
 mod secrets;
