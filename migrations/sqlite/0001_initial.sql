@@ -111,7 +111,7 @@ CREATE TABLE task_instance (
     -- Tasks of equal priority start in the order of their runs.
     run_order          integer NOT NULL,
     -- The limit that a scheduled one waits for.
-    blocked_by         text CHECK (blocked_by IN ('run', 'pool')),
+    blocked_by         text CHECK (blocked_by IN ('run', 'pool', 'gate')),
     available_at       integer,
     queued_at          integer,
     start_date         integer,
@@ -136,6 +136,7 @@ CREATE TABLE task_instance (
 CREATE INDEX task_instance_queued ON task_instance (priority DESC, run_order, run_key, task_id, map_index) WHERE state = 'queued';
 CREATE INDEX task_instance_run ON task_instance (run_key, priority DESC, task_id, map_index) WHERE state = 'scheduled' AND blocked_by = 'run';
 CREATE INDEX task_instance_pool ON task_instance (pool, priority DESC, run_order, run_key, task_id) WHERE state = 'scheduled' AND blocked_by = 'pool';
+CREATE INDEX task_instance_gate ON task_instance (run_key) WHERE state = 'scheduled' AND blocked_by = 'gate';
 CREATE INDEX task_instance_live ON task_instance (run_key, pool, pool_slots) WHERE state IN ('queued', 'running', 'restarting');
 CREATE INDEX task_instance_worker ON task_instance (worker) WHERE state IN ('running', 'restarting');
 CREATE INDEX task_instance_timer ON task_instance (available_at) WHERE state IN ('up_for_retry', 'up_for_reschedule');

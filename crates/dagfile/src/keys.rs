@@ -149,8 +149,16 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("do_xcom_push", KeyKind::Bool, "Keep its result as an XCom (default true)"),
     key("doc_md", KeyKind::Text, "Documentation in Markdown").aka(&["doc", "doc_json", "doc_yaml", "doc_rst"]),
     key("params", KeyKind::Params, "Params of this task; they win over those of the DAG"),
-    key("depends_on_past", KeyKind::Unsupported, ""),
-    key("wait_for_downstream", KeyKind::Unsupported, ""),
+    key(
+        "depends_on_past",
+        KeyKind::Bool,
+        "Start only where it has succeeded, or was skipped, in the run before (default false)",
+    ),
+    key(
+        "wait_for_downstream",
+        KeyKind::Bool,
+        "As depends_on_past, and also what is directly downstream of it there (default false)",
+    ),
     key(
         "expand",
         KeyKind::Any,
@@ -175,8 +183,8 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("sla", KeyKind::Ignored, ""),
     key("ui_color", KeyKind::Ignored, ""),
     key("run_as_user", KeyKind::Unsupported, ""),
-    key("max_active_tis_per_dag", KeyKind::Unsupported, ""),
-    key("max_active_tis_per_dagrun", KeyKind::Unsupported, ""),
+    key("max_active_tis_per_dag", KeyKind::Integer, "Most queued and running instances of it in all runs"),
+    key("max_active_tis_per_dagrun", KeyKind::Integer, "Most queued and running instances of it in one run"),
 ];
 
 /// Keys of [`TASK`] that are a task's own: `default_args` cannot hold them.

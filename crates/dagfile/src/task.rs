@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use towpath_model::dag::{Task, WeightRule};
+use towpath_model::dag::{Gates, Task, WeightRule};
 use towpath_model::operator::{self, OperatorSpec};
 use towpath_model::params::Param;
 use towpath_model::retry::RetryPolicy;
@@ -291,6 +291,14 @@ fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
     task.email_on_retry = fields.bool("email_on_retry", report).unwrap_or(true);
     task.do_xcom_push = fields.bool("do_xcom_push", report).unwrap_or(true);
     task.doc_md = fields.text("doc_md", report);
+    let wait_for_downstream = fields.bool("wait_for_downstream", report).unwrap_or(false);
+    task.gates = Gates {
+        // Airflow sets the one with the other.
+        depends_on_past: fields.bool("depends_on_past", report).unwrap_or(false) || wait_for_downstream,
+        wait_for_downstream,
+        max_active_tis_per_dag: fields.integer("max_active_tis_per_dag", 1, report).map(|most| most as u32),
+        max_active_tis_per_dagrun: fields.integer("max_active_tis_per_dagrun", 1, report).map(|most| most as u32),
+    };
     task.map_index_template = fields.text("map_index_template", report);
     task.params = params(fields.get("params"), report);
 }

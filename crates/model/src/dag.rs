@@ -108,6 +108,9 @@ pub struct Task {
     pub doc_md: Option<String>,
     #[serde(default)]
     pub params: IndexMap<String, Param>,
+    /// What it asks of earlier runs and of its own other instances before it starts.
+    #[serde(default, skip_serializing_if = "Gates::is_open")]
+    pub gates: Gates,
     /// What it is mapped over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
@@ -118,6 +121,36 @@ pub struct Task {
 
 fn yes() -> bool {
     true
+}
+
+/// Conditions on other runs and instances of the same task (Airflow's names).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gates {
+    /// In the run before, it must have succeeded or been skipped.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub depends_on_past: bool,
+    /// In the run before, what is directly downstream of it must have succeeded or been skipped, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub wait_for_downstream: bool,
+    /// Most queued and running instances in all runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dag: Option<u32>,
+    /// Most queued and running instances in one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dagrun: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Gates {
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a task's weight in the queue follows from its place in the graph.
@@ -160,6 +193,7 @@ pub struct Dag {
     by_id: HashMap<String, usize>,
     weights: Vec<i64>,
     pools: Vec<String>,
+    gated: bool,
     hash: String,
 }
 
@@ -209,7 +243,8 @@ impl Dag {
         let hash = canonical::hash(&spec);
         let pools: BTreeSet<String> = spec.tasks.iter().map(|t| t.pool.clone()).collect();
         let pools = pools.into_iter().collect();
-        let mut dag = Self { weights: Vec::new(), spec, graph, topological, by_id, pools, hash };
+        let gated = spec.tasks.iter().any(|task| !task.gates.is_open());
+        let mut dag = Self { gated, weights: Vec::new(), spec, graph, topological, by_id, pools, hash };
         dag.weights = dag.priority_weights();
         Ok(dag)
     }
@@ -306,6 +341,12 @@ impl Dag {
     /// The pools that its tasks use, each once.
     pub fn pools(&self) -> impl Iterator<Item = &str> {
         self.pools.iter().map(String::as_str)
+    }
+
+    /// Whether any task asks something of other runs or instances ([`Gates`]).
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.gated
     }
 
     /// The petgraph graph; node `i` is task `i`, edges point downstream.
@@ -440,6 +481,7 @@ impl Task {
             do_xcom_push: true,
             doc_md: None,
             params: IndexMap::new(),
+            gates: Gates::default(),
             expand: None,
             map_index_template: None,
         }
@@ -449,7 +491,7 @@ impl Task {
     /// which has nothing to do. Airflow's scheduler treats its `EmptyOperator` so too.
     #[must_use]
     pub fn ends_without_worker(&self) -> bool {
-        self.operator == "empty"
+        self.operator == "empty" && self.gates.is_open()
     }
 }
 

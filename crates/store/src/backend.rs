@@ -137,6 +137,17 @@ pub(crate) trait FlowStatements {
     async fn set_counters(&mut self, rows: &[CounterRow]) -> Result<()>;
     /// Ends a run in whatever state it is.
     async fn end_run(&mut self, run_key: i64, state: RunState, now: DateTime<Utc>) -> Result<()>;
+    /// Waits until no other step decides about the gates of a DAG.
+    async fn lock_gate(&mut self, dag_id: &str) -> Result<()>;
+    /// The run before a logical date; a scheduled one if asked.
+    async fn previous_run(&mut self, dag_id: &str, before: DateTime<Utc>, scheduled: bool) -> Result<Option<i64>>;
+    /// Instances of the tasks that have neither succeeded nor been skipped.
+    async fn unsuccessful(&mut self, run_key: i64, task_ids: &[String]) -> Result<i64>;
+    /// Queued and running instances of a task, in one run or in all.
+    async fn live_of_task(&mut self, dag_id: &str, task_id: &str, run_key: Option<i64>) -> Result<i64>;
+    async fn blocked_by_gate(&mut self, run_key: i64, limit: i64) -> Result<Vec<TaskRow>>;
+    /// Runs in which something waits at a gate, of one DAG or of all.
+    async fn gated_runs(&mut self, dag_id: Option<&str>) -> Result<Vec<i64>>;
     /// Queues a run that is over.
     async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
 }

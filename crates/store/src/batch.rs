@@ -69,6 +69,8 @@ pub(crate) struct NewTaskRow {
 pub(crate) enum Limit {
     Run,
     Pool,
+    /// The task's own conditions on other runs and instances.
+    Gate,
 }
 
 /// An attempt that a worker holds.

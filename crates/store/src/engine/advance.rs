@@ -45,7 +45,7 @@ impl Step<'_> {
                 }
                 Some(TaskState::Scheduled) => {
                     self.decided.insert(row.key.clone());
-                    self.ready.push(Ready { row, new_try: true });
+                    self.ready.push(Ready { row, new_try: true, at_gate: false });
                 }
                 Some(state) => {
                     moves.push(MoveRow {

@@ -177,6 +177,7 @@ impl Store {
         }
         step.topics.extend([Topic::Schedule, Topic::Progress]);
         step.look_behind_limits();
+        step.touched.insert(run_key);
         step.settle().await?;
         step.commit().await?;
         Ok(touched)
@@ -333,6 +334,9 @@ impl Step<'_> {
         let instances = self.tx.instances(run_key).await?;
         self.tx.set_counters(&counters(run_key, &dag, &instances)).await?;
         let over = instances.iter().all(|instance| instance.state.is_finished());
+        if dag.is_gated() {
+            self.missed.dags.insert(dag.id().to_owned());
+        }
         self.topics.extend([Topic::Schedule, Topic::Progress]);
         if state.is_finished() {
             let next = state.apply(RunEvent::Clear).map_err(|error| Error::Stale(error.to_string()))?;

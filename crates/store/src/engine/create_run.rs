@@ -138,9 +138,9 @@ impl Step<'_> {
     /// Inserts the run and its task instances; `None` where it exists.
     async fn insert_run(&mut self, new: &NewRun, run_id: &str, version_id: i64, start: bool) -> Result<Option<i64>> {
         let dag = self.store.dag_within(self.tx.as_mut(), version_id).await?;
-        // Mapped tasks are expanded when the run is there.
-        let is_mapped = dag.tasks().iter().any(|task| task.expand.is_some());
-        let initial = if start && !is_mapped { progress::start(&dag) } else { progress::undecided(&dag) };
+        // Mapped tasks are expanded, and gates are asked, when the run is there.
+        let is_late = dag.is_gated() || dag.tasks().iter().any(|task| task.expand.is_some());
+        let initial = if start && !is_late { progress::start(&dag) } else { progress::undecided(&dag) };
         let over = start && initial.iter().all(|i| i.state.is_finished());
         let state = match (start, over) {
             (false, _) => RunState::Queued,
@@ -173,7 +173,7 @@ impl Step<'_> {
         }
         let rows = self.task_rows(&dag, &initial, &mut room, new.queue.as_deref());
         self.tx.insert_task_instances(key, new.logical_date.unwrap_or(new.run_after), &rows, self.now).await?;
-        if start && is_mapped {
+        if start && is_late {
             self.lock_runs([key]).await?;
             let rows = self.tx.undecided(key).await?;
             self.decide(rows).await?;

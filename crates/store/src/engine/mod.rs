@@ -4,6 +4,7 @@ pub(crate) mod advance;
 pub(crate) mod clear;
 pub(crate) mod create_run;
 pub(crate) mod expand;
+pub(crate) mod gates;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
@@ -41,6 +42,8 @@ pub(crate) struct Step<'a> {
     pub(crate) freed_pools: BTreeSet<String>,
     /// What waits for free slots and could not be looked at, since somebody else held its run.
     missed: Missed,
+    /// DAGs whose gates this step may decide about.
+    gated: BTreeSet<String>,
     /// Runs that may be over although nothing has ended in them in this step.
     touched: BTreeSet<i64>,
     /// Runs in which something is queued or running, as far as this step has seen.
@@ -52,11 +55,14 @@ pub(crate) struct Step<'a> {
     finished: Vec<(String, String, RunState)>,
 }
 
-/// Runs that somebody else held, and the pools with free slots for which they wait.
+/// Runs that somebody else held, and the pools with free slots for which they wait; and what may
+/// wait for this step in other runs.
 #[derive(Debug, Default)]
 struct Missed {
     runs: BTreeSet<i64>,
     pools: BTreeSet<String>,
+    /// DAGs in which something ended that others may wait for at their gates.
+    dags: BTreeSet<String>,
 }
 
 /// A run whose row this step holds.
@@ -71,6 +77,8 @@ pub(crate) struct Ready {
     pub(crate) row: TaskRow,
     /// Whether the step to `scheduled` begins a new try.
     pub(crate) new_try: bool,
+    /// Whether it waits at its gate.
+    pub(crate) at_gate: bool,
 }
 
 impl<'a> Step<'a> {
@@ -86,6 +94,7 @@ impl<'a> Step<'a> {
             freed_pools: BTreeSet::new(),
             missed: Missed::default(),
             touched: BTreeSet::new(),
+            gated: BTreeSet::new(),
             busy: BTreeSet::new(),
             queued: 0,
             topics: BTreeSet::new(),
@@ -118,6 +127,11 @@ impl<'a> Step<'a> {
     pub(crate) async fn settle(&mut self) -> Result<()> {
         let mut touched: BTreeSet<i64> = self.ended.iter().map(|(key, _)| key.run_key).collect();
         touched.append(&mut self.touched);
+        for key in &touched {
+            if let Some(run) = self.runs.get(key).filter(|run| run.dag.is_gated()) {
+                self.missed.dags.insert(run.lock.dag_id.clone());
+            }
+        }
         self.advance().await?;
         self.promote().await?;
         self.finish_runs(&touched).await
@@ -133,7 +147,7 @@ impl<'a> Step<'a> {
         for (dag_id, run_id, state) in self.finished {
             tracing::info!("run {run_id} of {dag_id}: {state}");
         }
-        if !self.missed.runs.is_empty()
+        if !(self.missed.runs.is_empty() && self.missed.dags.is_empty())
             && let Err(error) = look_again(self.store, self.missed, self.now).await
         {
             // The step itself is done; what it could not start is left to the next sweep.
@@ -179,7 +193,15 @@ fn look_again(
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
     Box::pin(async move {
         let mut step = Step::begin(store, now).await?;
-        step.lock_runs(missed.runs).await?;
+        let mut runs = missed.runs;
+        for dag_id in missed.dags {
+            runs.extend(step.tx.gated_runs(Some(&dag_id)).await?);
+        }
+        if runs.is_empty() {
+            return Ok(());
+        }
+        step.lock_runs(runs).await?;
+        step.look_behind_limits();
         step.freed_pools.extend(missed.pools);
         step.settle().await?;
         step.commit().await

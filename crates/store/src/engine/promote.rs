@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use towpath_model::state::TaskState;
 
+use super::gates::Gates;
 use super::{Ready, Step};
 use crate::Result;
 use crate::batch::{Limit, MoveRow, TaskRow};
@@ -25,6 +26,7 @@ pub(crate) struct Room {
     pools: HashMap<String, i64>,
     /// Pools for which somebody waits.
     wanted: BTreeSet<String>,
+    gates: Gates,
 }
 
 impl Room {
@@ -38,6 +40,9 @@ impl Room {
 
     /// Takes the slots of `row` where there is room; otherwise the limit that is full.
     fn take(&mut self, row: &TaskRow) -> Result<(), Limit> {
+        if !self.gates.is_open(row) {
+            return Err(Limit::Gate);
+        }
         if self.run(row.key.run_key) < 1 {
             return Err(Limit::Run);
         }
@@ -46,6 +51,7 @@ impl Room {
         }
         *self.runs.entry(row.key.run_key).or_default() -= 1;
         *self.pools.entry(row.pool.clone()).or_default() -= row.pool_slots;
+        self.gates.pass(row);
         Ok(())
     }
 }
@@ -58,14 +64,20 @@ impl Step<'_> {
         if ready.is_empty() && self.freed_pools.is_empty() {
             return Ok(());
         }
+        self.lock_gates().await?;
         let mut room = self.room().await?;
         // What waits for a run competes with what has just become ready in it, by priority.
         if !self.freed_pools.is_empty() {
             for key in self.runs.keys().copied().collect::<Vec<_>>() {
                 let waiting = self.waiting_for_run(key, &room).await?;
-                ready.extend(waiting.into_iter().map(|row| Ready { row, new_try: false }));
+                ready.extend(waiting.into_iter().map(|row| Ready { row, new_try: false, at_gate: false }));
             }
+            let waiting = self.waiting_at_gates().await?;
+            ready.extend(waiting.into_iter().map(|row| Ready { row, new_try: false, at_gate: true }));
         }
+        let mut gates = std::mem::take(&mut room.gates);
+        self.learn_gates(&mut gates, ready.iter().map(|ready| &ready.row)).await?;
+        room.gates = gates;
         sort(&mut ready);
         self.allot(ready, &mut room).await?;
         self.fill_pools(&mut room).await
@@ -125,15 +137,16 @@ impl Step<'_> {
     /// Queues in the given order while there is room; the rest waits for the limit that is full.
     async fn allot(&mut self, ready: Vec<Ready>, room: &mut Room) -> Result<()> {
         let mut moves = Vec::new();
-        for Ready { row, new_try } in ready {
+        for Ready { row, new_try, at_gate } in ready {
             match room.take(&row) {
                 Ok(()) => {
                     self.queued += 1;
                     self.busy.insert(row.key.run_key);
                     moves.push(to(&row, TaskState::Queued, None, new_try));
                 }
-                // It waits for its run already.
-                Err(Limit::Run) if row.state == TaskState::Scheduled => {}
+                // It waits there already.
+                Err(Limit::Run) if row.state == TaskState::Scheduled && !at_gate => {}
+                Err(Limit::Gate) if at_gate => {}
                 Err(limit) => moves.push(to(&row, TaskState::Scheduled, Some(limit), new_try)),
             }
         }
@@ -158,16 +171,27 @@ impl Step<'_> {
                 held = waiting.iter().map(|row| row.key.run_key).filter(|key| !self.runs.contains_key(key)).collect();
                 let mut moves = Vec::new();
                 let mut moved = false;
+                let mut gates = std::mem::take(&mut room.gates);
+                self.learn_gates(
+                    &mut gates,
+                    waiting.iter().filter(|row| self.holds_gate(row)).cloned().collect::<Vec<_>>().iter(),
+                )
+                .await?;
+                room.gates = gates;
                 for row in waiting.into_iter().filter(|row| self.runs.contains_key(&row.key.run_key)) {
+                    if !self.holds_gate(&row) {
+                        held.insert(row.key.run_key);
+                        continue;
+                    }
                     match room.take(&row) {
                         Ok(()) => {
                             self.queued += 1;
                             moved = true;
                             moves.push(to(&row, TaskState::Queued, None, false));
                         }
-                        Err(Limit::Run) => {
+                        Err(limit @ (Limit::Run | Limit::Gate)) => {
                             moved = true;
-                            moves.push(to(&row, TaskState::Scheduled, Some(Limit::Run), false));
+                            moves.push(to(&row, TaskState::Scheduled, Some(limit), false));
                         }
                         Err(Limit::Pool) => break,
                     }
@@ -215,7 +239,7 @@ impl Step<'_> {
                 (name, free)
             })
             .collect();
-        Ok(Room { runs: HashMap::from([(NEW_RUN, max_active_tasks)]), pools, wanted: BTreeSet::new() })
+        Ok(Room { runs: HashMap::from([(NEW_RUN, max_active_tasks)]), pools, ..Room::default() })
     }
 }
 

@@ -304,7 +304,7 @@ impl Step<'_> {
     pub(crate) fn wake(&mut self, rows: Vec<crate::batch::TaskRow>) {
         for row in rows {
             let new_try = row.state == TaskState::UpForRetry;
-            self.ready.push(Ready { row, new_try });
+            self.ready.push(Ready { row, new_try, at_gate: false });
         }
     }
 }

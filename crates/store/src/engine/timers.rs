@@ -56,6 +56,8 @@ impl Store {
         let mut step = Step::begin(self, now).await?;
         let runs = step.tx.blocked_runs().await?;
         let pools = step.tx.blocked_pools().await?;
+        let mut runs = runs;
+        runs.extend(step.tx.gated_runs(None).await?);
         if runs.is_empty() && pools.is_empty() {
             return Ok(0);
         }

@@ -98,6 +98,35 @@ impl FlowStatements for Tx {
         Ok(())
     }
 
+    async fn lock_gate(&mut self, dag_id: &str) -> Result<()> {
+        sqlx::query(sql::LOCK_GATE).bind(dag_id).execute(&mut *self.conn).await?;
+        Ok(())
+    }
+
+    async fn previous_run(&mut self, dag_id: &str, before: DateTime<Utc>, scheduled: bool) -> Result<Option<i64>> {
+        let query = sqlx::query_scalar(sql::PREVIOUS_RUN).bind(dag_id).bind(Ts(before)).bind(scheduled);
+        Ok(query.fetch_optional(&mut *self.conn).await?)
+    }
+
+    async fn unsuccessful(&mut self, run_key: i64, task_ids: &[String]) -> Result<i64> {
+        let query = sqlx::query_scalar(sql::UNSUCCESSFUL).bind(run_key).bind(json(task_ids));
+        Ok(query.fetch_one(&mut *self.conn).await?)
+    }
+
+    async fn live_of_task(&mut self, dag_id: &str, task_id: &str, run_key: Option<i64>) -> Result<i64> {
+        let query = sqlx::query_scalar(sql::LIVE_OF_TASK).bind(dag_id).bind(task_id).bind(run_key);
+        Ok(query.fetch_one(&mut *self.conn).await?)
+    }
+
+    async fn blocked_by_gate(&mut self, run_key: i64, limit: i64) -> Result<Vec<TaskRow>> {
+        let rows = sqlx::query(sql::BLOCKED_BY_GATE).bind(run_key).bind(limit).fetch_all(&mut *self.conn).await?;
+        rows.iter().map(task).collect()
+    }
+
+    async fn gated_runs(&mut self, dag_id: Option<&str>) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar(sql::GATED_RUNS).bind(dag_id).fetch_all(&mut *self.conn).await?)
+    }
+
     async fn end_run(&mut self, run_key: i64, state: RunState, now: DateTime<Utc>) -> Result<()> {
         let query = sqlx::query(sql::END_RUN).bind(run_key).bind(state.as_ref()).bind(Ts(now));
         query.execute(&mut *self.conn).await?;

@@ -71,3 +71,26 @@ pub(super) const REOPEN_RUN: &str = "
     UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL,
         queue = NULL
     WHERE key = $1 AND state IN ('success', 'failed')";
+/// The run before, by logical date.
+pub(super) const PREVIOUS_RUN: &str = "
+    SELECT key FROM dag_run WHERE dag_id = $1 AND logical_date < $2 AND (run_type = 'scheduled' OR NOT $3)
+    ORDER BY logical_date DESC LIMIT 1";
+pub(super) const UNSUCCESSFUL: &str = "
+    SELECT count(*) FROM task_instance
+    WHERE run_key = $1 AND task_id IN (SELECT value FROM json_each($2)) AND state NOT IN ('success', 'skipped')";
+pub(super) const LIVE_OF_TASK: &str = "
+    SELECT count(*) FROM task_instance t JOIN dag_run r ON r.key = t.run_key
+    WHERE t.state IN ('queued', 'running', 'restarting') AND r.dag_id = $1 AND t.task_id = $2 AND ($3 IS NULL OR r.key = $3)";
+pub(super) const BLOCKED_BY_GATE: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
+    FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'gate'
+    ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
+pub(super) const GATED_RUNS: &str = "
+    SELECT DISTINCT t.run_key FROM task_instance t JOIN dag_run r ON r.key = t.run_key
+    WHERE t.state = 'scheduled' AND t.blocked_by = 'gate' AND ($1 IS NULL OR r.dag_id = $1)
+        AND r.state = 'running'
+    ORDER BY t.run_key LIMIT 256";
+/// The single writer is the lock.
+pub(super) const LOCK_GATE: &str = "SELECT $1";

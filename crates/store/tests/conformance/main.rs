@@ -3,6 +3,7 @@
 //! A case is an `async fn name(store: Store)` that gets an empty, migrated store; `both!` stamps it
 //! out. Time is made up ([`harness::time`]); nothing here sleeps.
 
+mod gates;
 mod harness;
 
 mod dags;
