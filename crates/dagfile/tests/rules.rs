@@ -35,17 +35,17 @@ fn an_error_is_told_after_any_number_of_warnings() {
 fn what_cannot_be_kept_is_refused_wherever_it_stands() {
     let tasks = "tasks:\n    a: {operator: empty}\n";
     for text in [
-        format!("default_args: {{depends_on_past: true}}\n{tasks}"),
-        format!("task_groups: {{g: {{default_args: {{depends_on_past: true}}}}}}\n{tasks}"),
-        format!("default: {{default_args: {{depends_on_past: true}}}}\nd:\n  {tasks}"),
+        format!("default_args: {{outlets: [a]}}\n{tasks}"),
+        format!("task_groups: {{g: {{default_args: {{outlets: [a]}}}}}}\n{tasks}"),
+        format!("default: {{default_args: {{outlets: [a]}}}}\nd:\n  {tasks}"),
     ] {
-        refused(&text, "`depends_on_past` is not supported yet");
+        refused(&text, "`outlets` is not supported yet");
     }
     refused(
         &format!("default: {{on_failure_callback: a.b}}\nd:\n  {tasks}"),
         "`on_failure_callback` is not supported yet",
     );
-    one(&format!("default_args: {{depends_on_past: false, on_failure_callback: null}}\n{tasks}"));
+    one(&format!("default_args: {{outlets: [], on_failure_callback: null}}\n{tasks}"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! What waits at a gate is looked at again when anything ends in its DAG. Gates are decided under a
 //! lock of their own, taken after those on runs and before those on pools.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Step;
@@ -107,9 +108,9 @@ impl Step<'_> {
             }
             if let Some(most) = asked.max_active_tis_per_dag {
                 let place = (dag_id.clone(), key.1.clone());
-                if !gates.per_dag.contains_key(&place) {
+                if let Entry::Vacant(room) = gates.per_dag.entry(place) {
                     let live = self.tx.live_of_task(&dag_id, &key.1, None).await?;
-                    gates.per_dag.insert(place, i64::from(most) - live);
+                    room.insert(i64::from(most) - live);
                 }
             }
             if let Some(most) = asked.max_active_tis_per_dagrun {
