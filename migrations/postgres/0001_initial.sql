@@ -45,6 +45,23 @@ CREATE TABLE import_error (
     at      timestamptz NOT NULL
 );
 
+-- Runs that somebody wants made up for. Whether it is over follows from its runs.
+CREATE TABLE backfill (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dag_id          text COLLATE "C" NOT NULL REFERENCES dag,
+    from_date       timestamptz NOT NULL,
+    to_date         timestamptz NOT NULL,
+    reprocess       text NOT NULL CHECK (reprocess IN ('none', 'failed', 'completed')),
+    max_active_runs integer NOT NULL CHECK (max_active_runs > 0),
+    backwards       boolean NOT NULL,
+    conf            text NOT NULL,
+    is_paused       boolean NOT NULL DEFAULT false,
+    is_cancelled    boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL,
+    triggering_user text
+);
+CREATE INDEX backfill_by_dag ON backfill (dag_id, id DESC);
+
 CREATE TABLE dag_run (
     key              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     dag_id           text COLLATE "C" NOT NULL REFERENCES dag,
@@ -67,6 +84,9 @@ CREATE TABLE dag_run (
     version_id       bigint NOT NULL REFERENCES dag_version,
     max_active_tasks integer NOT NULL CHECK (max_active_tasks > 0),
     queue            text,
+    backfill_id      bigint REFERENCES backfill,
+    -- Its place in the backfill, from 0.
+    backfill_order   integer,
     UNIQUE (dag_id, run_id),
     UNIQUE (dag_id, logical_date),
     CHECK ((interval_start IS NULL) = (interval_end IS NULL)),
@@ -74,6 +94,7 @@ CREATE TABLE dag_run (
     CHECK (state NOT IN ('success', 'failed') OR end_date IS NOT NULL)
 );
 CREATE INDEX dag_run_active ON dag_run (dag_id, state, run_after) WHERE state IN ('queued', 'running');
+CREATE INDEX dag_run_backfill ON dag_run (backfill_id, state) WHERE backfill_id IS NOT NULL;
 CREATE INDEX dag_run_deadline ON dag_run (deadline) WHERE state = 'running' AND deadline IS NOT NULL;
 CREATE INDEX dag_run_scheduled ON dag_run (dag_id, run_after DESC, key DESC) WHERE run_type = 'scheduled';
 CREATE INDEX dag_run_by_dag ON dag_run (dag_id, run_after DESC, key DESC);

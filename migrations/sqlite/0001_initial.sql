@@ -42,6 +42,23 @@ CREATE TABLE import_error (
     at      integer NOT NULL
 ) STRICT;
 
+-- Runs that somebody wants made up for. Whether it is over follows from its runs.
+CREATE TABLE backfill (
+    id              integer PRIMARY KEY AUTOINCREMENT,
+    dag_id          text NOT NULL REFERENCES dag (dag_id),
+    from_date       integer NOT NULL,
+    to_date         integer NOT NULL,
+    reprocess       text NOT NULL CHECK (reprocess IN ('none', 'failed', 'completed')),
+    max_active_runs integer NOT NULL CHECK (max_active_runs > 0),
+    backwards       integer NOT NULL,
+    conf            text NOT NULL,
+    is_paused       integer NOT NULL DEFAULT 0,
+    is_cancelled    integer NOT NULL DEFAULT 0,
+    created_at      integer NOT NULL,
+    triggering_user text
+);
+CREATE INDEX backfill_by_dag ON backfill (dag_id, id DESC);
+
 CREATE TABLE dag_run (
     key              integer PRIMARY KEY AUTOINCREMENT,
     dag_id           text NOT NULL REFERENCES dag (dag_id),
@@ -64,6 +81,9 @@ CREATE TABLE dag_run (
     version_id       integer NOT NULL REFERENCES dag_version (id),
     max_active_tasks integer NOT NULL CHECK (max_active_tasks > 0),
     queue            text,
+    backfill_id      integer REFERENCES backfill (id),
+    -- Its place in the backfill, from 0.
+    backfill_order   integer,
     UNIQUE (dag_id, run_id),
     UNIQUE (dag_id, logical_date),
     CHECK ((interval_start IS NULL) = (interval_end IS NULL)),
@@ -71,6 +91,7 @@ CREATE TABLE dag_run (
     CHECK (state NOT IN ('success', 'failed') OR end_date IS NOT NULL)
 ) STRICT;
 CREATE INDEX dag_run_active ON dag_run (dag_id, state, run_after) WHERE state IN ('queued', 'running');
+CREATE INDEX dag_run_backfill ON dag_run (backfill_id, state) WHERE backfill_id IS NOT NULL;
 CREATE INDEX dag_run_deadline ON dag_run (deadline) WHERE state = 'running' AND deadline IS NOT NULL;
 CREATE INDEX dag_run_scheduled ON dag_run (dag_id, run_after DESC, key DESC) WHERE run_type = 'scheduled';
 CREATE INDEX dag_run_by_dag ON dag_run (dag_id, run_after DESC, key DESC);

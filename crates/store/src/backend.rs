@@ -9,8 +9,9 @@ use towpath_model::state::{RunState, TaskState};
 use crate::Result;
 use crate::batch::{
     ClaimedRow, ClearRow, CounterRow, CurrentAttempt, Element, EndRow, Held, Instance, Live, MarkRow, MoveRow,
-    NewTaskRow, OutcomeRow, RunLock, RunRow, TaskRow, Waiting, XComRow,
+    NewTaskRow, OutcomeRow, RunLock, RunRow, Startable, TaskRow, Waiting, XComRow,
 };
+use crate::engine::backfill::NewBackfill;
 use crate::logs::LogChunk;
 use crate::records::TaskKey;
 use crate::wake::Topic;
@@ -26,7 +27,13 @@ pub enum Dialect {
 /// One database.
 #[async_trait]
 pub(crate) trait Backend:
-    crate::dags::DagRows + crate::secrets::SecretRows + crate::reads::ReadRows + Send + Sync + std::fmt::Debug
+    crate::dags::DagRows
+    + crate::secrets::SecretRows
+    + crate::reads::ReadRows
+    + crate::engine::backfill::BackfillRows
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     fn dialect(&self) -> Dialect;
     async fn migrate(&self) -> Result<()>;
@@ -40,7 +47,13 @@ pub(crate) trait Backend:
 /// One step: a transaction.
 #[async_trait]
 pub(crate) trait Tx:
-    RunStatements + TaskStatements + FlowStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send
+    RunStatements
+    + TaskStatements
+    + FlowStatements
+    + BackfillStatements
+    + crate::dags::DagStatements
+    + crate::jobs::JobStatements
+    + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.
     async fn commit(self: Box<Self>, topics: &[Topic]) -> Result<()>;
@@ -56,7 +69,7 @@ pub(crate) trait RunStatements {
     async fn insert_run(&mut self, run: &RunRow) -> Result<Option<i64>>;
     async fn start_run(&mut self, key: i64, now: DateTime<Utc>, deadline: Option<DateTime<Utc>>) -> Result<bool>;
     async fn finish_run(&mut self, key: i64, state: RunState, now: DateTime<Utc>) -> Result<bool>;
-    async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<(i64, String, Option<String>)>>;
+    async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Startable>>;
     async fn expired_runs(&mut self, now: DateTime<Utc>) -> Result<Vec<i64>>;
     async fn running_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>>;
 }
@@ -150,6 +163,19 @@ pub(crate) trait FlowStatements {
     async fn gated_runs(&mut self, dag_id: Option<&str>) -> Result<Vec<i64>>;
     /// Queues a run that is over.
     async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
+}
+
+/// Backfills.
+#[async_trait]
+pub(crate) trait BackfillStatements {
+    async fn insert_backfill(&mut self, new: &NewBackfill, now: DateTime<Utc>) -> Result<i64>;
+    /// Makes a run one of a backfill.
+    async fn join_backfill(&mut self, run_key: i64, id: i64, order: i32) -> Result<()>;
+    async fn run_of_date(&mut self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<Option<(i64, RunState)>>;
+    /// How many more runs of it may run.
+    async fn backfill_room(&mut self, id: i64) -> Result<i64>;
+    async fn set_backfill(&mut self, id: i64, paused: Option<bool>, cancelled: bool) -> Result<bool>;
+    async fn queued_of_backfill(&mut self, id: i64) -> Result<Vec<i64>>;
 }
 
 /// Versions of the migrations that have been applied.

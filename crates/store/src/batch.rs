@@ -27,6 +27,15 @@ pub(crate) struct RunLock {
     pub(crate) is_paused: bool,
 }
 
+/// A queued run that may start.
+#[derive(Debug, Clone)]
+pub(crate) struct Startable {
+    pub(crate) key: i64,
+    pub(crate) dag_id: String,
+    pub(crate) is_foreground: bool,
+    pub(crate) backfill_id: Option<i64>,
+}
+
 /// A run to insert.
 #[derive(Debug, Clone)]
 pub(crate) struct RunRow {

@@ -46,6 +46,7 @@ use std::sync::Arc;
 pub use backend::Dialect;
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};
+pub use engine::backfill::{BackfillAction, BackfillDate, BackfillRecord, MAX_BACKFILL_RUNS, NewBackfill, Reprocess};
 pub use engine::clear::{Mark, Selection, Touched};
 pub use engine::create_run::{Created, NewRun};
 pub use engine::report::{Claim, Reply, Report, ReportOutcome};

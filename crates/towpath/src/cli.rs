@@ -4,6 +4,7 @@
 //! everything else to stderr, and the exit code tells how it went ([`crate::exit`]).
 
 mod arguments;
+mod backfills;
 mod completions;
 mod config;
 mod connections;
@@ -102,10 +103,13 @@ enum Command {
     /// List, check, trigger and pause DAGs
     #[command(subcommand)]
     Dags(dags::Command),
-    /// List and look at DAG runs
+    /// List and look at DAG runs, rerun them, decide how they ended
     #[command(subcommand)]
     Runs(runs::Command),
-    /// List and test tasks, read their logs
+    /// Make up for the runs of a span of time
+    #[command(subcommand)]
+    Backfills(backfills::Command),
+    /// List and test tasks, read their logs, let them run again
     #[command(subcommand)]
     Tasks(tasks::Command),
     /// Read what tasks have passed on
@@ -199,6 +203,7 @@ impl Cli {
             Command::Tasks(command) => lifecycle::runtime()?.block_on(tasks::run(command, session)),
             Command::Dags(command) => lifecycle::small_runtime()?.block_on(dags::run(command, session)),
             Command::Runs(command) => lifecycle::small_runtime()?.block_on(runs::run(command, session)),
+            Command::Backfills(command) => lifecycle::small_runtime()?.block_on(backfills::run(command, session)),
             Command::Xcom(command) => lifecycle::small_runtime()?.block_on(xcom::run(command, session)),
             Command::Variables(command) => lifecycle::small_runtime()?.block_on(variables::run(command, session)),
             Command::Connections(command) => lifecycle::small_runtime()?.block_on(connections::run(command, session)),

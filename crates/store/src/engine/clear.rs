@@ -192,7 +192,7 @@ impl Instance {
 
 impl Step<'_> {
     /// Locks the run and finds the instances that are meant.
-    async fn select(&mut self, run_key: i64, selection: &Selection) -> Result<Vec<Instance>> {
+    pub(super) async fn select(&mut self, run_key: i64, selection: &Selection) -> Result<Vec<Instance>> {
         self.lock_runs([run_key]).await?;
         let run = self.runs.get(&run_key);
         let run = run.ok_or_else(|| Error::NotFound { thing: "run", id: run_key.to_string() })?;
@@ -240,7 +240,7 @@ impl Step<'_> {
         Ok(chosen)
     }
 
-    async fn clear(&mut self, run_key: i64, chosen: &[Instance]) -> Result<()> {
+    pub(super) async fn clear(&mut self, run_key: i64, chosen: &[Instance]) -> Result<()> {
         let Some(run) = self.runs.get(&run_key) else { return Ok(()) };
         let dag = std::sync::Arc::clone(&run.dag);
         let over = run.lock.state.is_finished();
@@ -327,7 +327,7 @@ impl Step<'_> {
     }
 
     /// Counts the upstream of every task anew and lets the run go on, or end.
-    async fn go_on(&mut self, run_key: i64) -> Result<()> {
+    pub(super) async fn go_on(&mut self, run_key: i64) -> Result<()> {
         let Some(run) = self.runs.get(&run_key) else { return Ok(()) };
         let dag = std::sync::Arc::clone(&run.dag);
         let state = run.lock.state;

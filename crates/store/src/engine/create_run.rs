@@ -136,7 +136,13 @@ impl Store {
 
 impl Step<'_> {
     /// Inserts the run and its task instances; `None` where it exists.
-    async fn insert_run(&mut self, new: &NewRun, run_id: &str, version_id: i64, start: bool) -> Result<Option<i64>> {
+    pub(super) async fn insert_run(
+        &mut self,
+        new: &NewRun,
+        run_id: &str,
+        version_id: i64,
+        start: bool,
+    ) -> Result<Option<i64>> {
         let dag = self.store.dag_within(self.tx.as_mut(), version_id).await?;
         // Mapped tasks are expanded, and gates are asked, when the run is there.
         let is_late = dag.is_gated() || dag.tasks().iter().any(|task| task.expand.is_some());

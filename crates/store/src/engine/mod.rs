@@ -1,6 +1,7 @@
 //! Steps: what they mean, in terms of [`crate::backend::Tx`], the same for every dialect.
 
 pub(crate) mod advance;
+pub(crate) mod backfill;
 pub(crate) mod clear;
 pub(crate) mod create_run;
 pub(crate) mod expand;

@@ -1,10 +1,12 @@
 //! Runs that start late, end early, or go on after a pause.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use towpath_model::state::{RunState, TaskState};
 
 use super::Step;
-use crate::batch::MoveRow;
+use crate::batch::{MoveRow, Startable};
 use crate::engine::report::{Report, ReportOutcome};
 use crate::records::TaskKey;
 use crate::wake::Topic;
@@ -23,17 +25,32 @@ impl Store {
         let startable = step.tx.startable_runs(now, STARTS).await?;
         drop(step);
         let mut started = 0;
-        for (key, dag_id, queue) in startable {
-            started += u32::from(self.start_run(key, &dag_id, queue.is_some(), now).await?);
+        // Where one finds no room, those behind it find none either.
+        let mut full = HashSet::new();
+        for run in startable {
+            let limit = (run.dag_id.clone(), run.backfill_id);
+            if full.contains(&limit) && !run.is_foreground {
+                continue;
+            }
+            if self.start_run(&run, now).await? {
+                started += 1;
+            } else {
+                full.insert(limit);
+            }
         }
         Ok(started)
     }
 
     /// Starts one run, if the limit still allows under the lock of its DAG.
-    async fn start_run(&self, key: i64, dag_id: &str, foreground: bool, now: DateTime<Utc>) -> Result<bool> {
+    async fn start_run(&self, run: &Startable, now: DateTime<Utc>) -> Result<bool> {
+        let key = run.key;
         let mut step = Step::begin(self, now).await?;
-        let Some(dag) = step.tx.lock_dag(dag_id).await? else { return Ok(false) };
-        if !foreground && (dag.is_paused || dag.running >= dag.max_active_runs) {
+        let Some(dag) = step.tx.lock_dag(&run.dag_id).await? else { return Ok(false) };
+        let has_room = match run.backfill_id {
+            Some(id) => step.tx.backfill_room(id).await? > 0,
+            None => dag.running < dag.max_active_runs,
+        };
+        if !run.is_foreground && (dag.is_paused || !has_room) {
             return Ok(false);
         }
         step.lock_runs([key]).await?;
@@ -123,6 +140,12 @@ impl Store {
 }
 
 impl Step<'_> {
+    /// Fails a locked run that has not started: all of its tasks are skipped.
+    pub(super) async fn give_up(&mut self, key: i64, why: &str) -> Result<()> {
+        self.fail_run(key, why).await?;
+        self.tx.end_run(key, RunState::Failed, self.now).await
+    }
+
     /// Fails a locked run now, with everything unfinished in it skipped.
     async fn fail_run(&mut self, key: i64, why: &str) -> Result<()> {
         let moves: Vec<MoveRow> = self

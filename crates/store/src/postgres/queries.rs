@@ -148,3 +148,13 @@ pub(super) const SET_CONNECTION: &str = "
         login = excluded.login, password = excluded.password, schema = excluded.schema, port = excluded.port,
         extra = excluded.extra, updated_at = excluded.updated_at";
 pub(super) const DELETE_CONNECTION: &str = "DELETE FROM connection WHERE conn_id = $1";
+pub(super) const BACKFILLS: &str = "
+    SELECT b.id, b.dag_id, b.from_date, b.to_date, b.reprocess, b.max_active_runs, b.backwards, b.conf, b.is_paused,
+        b.is_cancelled, b.created_at, b.triggering_user,
+        count(r.key) AS runs, count(CASE WHEN r.state = 'queued' THEN 1 END) AS queued,
+        count(CASE WHEN r.state = 'running' THEN 1 END) AS running,
+        count(CASE WHEN r.state = 'success' THEN 1 END) AS success,
+        count(CASE WHEN r.state = 'failed' THEN 1 END) AS failed, max(r.end_date) AS last_end
+    FROM backfill b LEFT JOIN dag_run r ON r.backfill_id = b.id
+    WHERE ($1::text IS NULL OR b.dag_id = $1) AND ($2::bigint IS NULL OR b.id = $2)
+    GROUP BY b.id ORDER BY b.id DESC LIMIT 1000";

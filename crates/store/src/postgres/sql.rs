@@ -26,12 +26,17 @@ pub(super) const INSERT_RUN: &str = "
 pub(super) const START_RUN: &str =
     "UPDATE dag_run SET state = 'running', start_date = $2, deadline = $3 WHERE key = $1 AND state = 'queued'";
 pub(super) const FINISH_RUN: &str = "UPDATE dag_run SET state = $2, end_date = $3 WHERE key = $1 AND state = 'running'";
+/// A backfill has a limit of its own and an order of its own.
 pub(super) const STARTABLE_RUNS: &str = "
-    SELECT r.key, r.dag_id, r.queue FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    SELECT r.key, r.dag_id, r.queue, r.backfill_id FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+    LEFT JOIN backfill b ON b.id = r.backfill_id
     WHERE r.state = 'queued' AND r.run_after <= $1
-        AND (r.queue IS NOT NULL OR (NOT d.is_paused AND d.max_active_runs > (
-            SELECT count(*) FROM dag_run o WHERE o.dag_id = r.dag_id AND o.state = 'running' AND o.queue IS NULL)))
-    ORDER BY r.run_after, r.key LIMIT $2";
+        AND (r.queue IS NOT NULL OR (NOT d.is_paused AND CASE WHEN r.backfill_id IS NULL
+            THEN d.max_active_runs > (SELECT count(*) FROM dag_run o
+                WHERE o.dag_id = r.dag_id AND o.state = 'running' AND o.queue IS NULL AND o.backfill_id IS NULL)
+            ELSE NOT b.is_paused AND b.max_active_runs > (SELECT count(*) FROM dag_run o
+                WHERE o.backfill_id = r.backfill_id AND o.state = 'running') END))
+    ORDER BY r.backfill_id IS NOT NULL, r.backfill_id, r.backfill_order, r.run_after, r.key LIMIT $2";
 pub(super) const EXPIRED_RUNS: &str =
     "SELECT key FROM dag_run WHERE state = 'running' AND deadline <= $1 ORDER BY key LIMIT 100";
 pub(super) const RUNNING_RUNS_OF_DAG: &str =
@@ -224,7 +229,7 @@ pub(super) const LOCK_DAG: &str = "
     FROM dag WHERE dag_id = $1 FOR NO KEY UPDATE";
 /// Counted after the lock is held: a statement sees what was committed before it began.
 pub(super) const COUNT_RUNNING: &str =
-    "SELECT count(*) FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL";
+    "SELECT count(*) FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL AND backfill_id IS NULL";
 pub(super) const SET_NEXT_RUNS: &str = "
     UPDATE dag AS t SET next_for_version = o.version_id, next_run_after = from_micros(o.run_after),
         next_logical_date = from_micros(o.logical_date), next_interval_start = from_micros(o.interval_start),

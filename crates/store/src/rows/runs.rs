@@ -9,7 +9,7 @@ use super::super::{DbRow, Tx, sql};
 use super::{time_opt, ts, word};
 use crate::Result;
 use crate::backend::RunStatements;
-use crate::batch::{RunLock, RunRow, json};
+use crate::batch::{RunLock, RunRow, Startable, json};
 use crate::time::Ts;
 
 fn lock(row: &DbRow) -> Result<RunLock> {
@@ -76,9 +76,18 @@ impl RunStatements for Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<(i64, String, Option<String>)>> {
+    async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Startable>> {
         let rows = sqlx::query(sql::STARTABLE_RUNS).bind(Ts(now)).bind(limit).fetch_all(&mut *self.conn).await?;
-        rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("dag_id")?, row.try_get("queue")?))).collect()
+        rows.iter()
+            .map(|row| {
+                Ok(Startable {
+                    key: row.try_get("key")?,
+                    dag_id: row.try_get("dag_id")?,
+                    is_foreground: row.try_get::<Option<String>, _>("queue")?.is_some(),
+                    backfill_id: row.try_get("backfill_id")?,
+                })
+            })
+            .collect()
     }
 
     async fn expired_runs(&mut self, now: DateTime<Utc>) -> Result<Vec<i64>> {

@@ -94,3 +94,20 @@ pub(super) const GATED_RUNS: &str = "
     ORDER BY t.run_key LIMIT 256";
 /// The single writer is the lock.
 pub(super) const LOCK_GATE: &str = "SELECT $1";
+
+// --- backfills
+
+pub(super) const INSERT_BACKFILL: &str = "
+    INSERT INTO backfill (dag_id, from_date, to_date, reprocess, max_active_runs, backwards, conf, created_at, triggering_user)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
+pub(super) const JOIN_BACKFILL: &str = "
+    UPDATE dag_run SET backfill_id = $2, backfill_order = $3, run_type = 'backfill', triggered_by = 'backfill' WHERE key = $1";
+pub(super) const RUN_OF_DATE: &str = "SELECT key, state FROM dag_run WHERE dag_id = $1 AND logical_date = $2";
+pub(super) const BACKFILL_ROOM: &str = "
+    SELECT CASE WHEN b.is_paused THEN 0 ELSE b.max_active_runs - (SELECT count(*) FROM dag_run o
+        WHERE o.backfill_id = b.id AND o.state = 'running') END AS room
+    FROM backfill b WHERE b.id = $1";
+pub(super) const SET_BACKFILL: &str = "
+    UPDATE backfill SET is_paused = COALESCE($2, is_paused), is_cancelled = is_cancelled OR $3 WHERE id = $1";
+pub(super) const QUEUED_OF_BACKFILL: &str =
+    "SELECT key FROM dag_run WHERE backfill_id = $1 AND state = 'queued' ORDER BY key";

@@ -6,6 +6,7 @@
 mod gates;
 mod harness;
 
+mod backfills;
 mod dags;
 mod flow;
 mod jobs;

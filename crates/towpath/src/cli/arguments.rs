@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Options of commands that run a worker.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// Tasks to run at once [default: 8 per core, at least 16]
+    /// Tasks to run at once [default: 16 per core, at least 32]
     #[arg(long, value_name = "COUNT")]
     slots: Option<String>,
     /// Queues to serve, separated by commas [default: default]
