@@ -147,7 +147,6 @@ CREATE TABLE task_instance (
     skipped_by         text,
     -- The arguments of a mapped instance, as JSON.
     map_value          text,
-    rendered_map_index text,
     note               text,
     PRIMARY KEY (run_key, task_id, map_index),
     CHECK ((state IN ('running', 'restarting')) = (attempt IS NOT NULL)),

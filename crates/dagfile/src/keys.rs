@@ -167,7 +167,7 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("expand_zip", KeyKind::Any, "As expand, but the first elements together, then the second ones"),
     key("expand_kwargs", KeyKind::Any, "Run once for each mapping of arguments in a list or in the result of a task"),
     key("partial", KeyKind::Any, "Arguments that all instances of a mapped task share"),
-    key("map_index_template", KeyKind::Text, "Template of the name of a mapped instance"),
+    key("map_index_template", KeyKind::Unsupported, ""),
     key(
         "variables_as_arguments",
         KeyKind::Any,

@@ -299,7 +299,6 @@ fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
         max_active_tis_per_dag: fields.integer("max_active_tis_per_dag", 1, report).map(|most| most as u32),
         max_active_tis_per_dagrun: fields.integer("max_active_tis_per_dagrun", 1, report).map(|most| most as u32),
     };
-    task.map_index_template = fields.text("map_index_template", report);
     task.params = params(fields.get("params"), report);
 }
 

@@ -114,9 +114,6 @@ pub struct Task {
     /// What it is mapped over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
-    /// A template whose text names a mapped instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_index_template: Option<String>,
 }
 
 fn yes() -> bool {
@@ -483,7 +480,6 @@ impl Task {
             params: IndexMap::new(),
             gates: Gates::default(),
             expand: None,
-            map_index_template: None,
         }
     }
 
