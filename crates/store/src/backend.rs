@@ -159,8 +159,10 @@ pub(crate) trait FlowStatements {
     /// Queued and running instances of a task, in one run or in all.
     async fn live_of_task(&mut self, dag_id: &str, task_id: &str, run_key: Option<i64>) -> Result<i64>;
     async fn blocked_by_gate(&mut self, run_key: i64, limit: i64) -> Result<Vec<TaskRow>>;
-    /// Runs in which something waits at a gate, of one DAG or of all.
-    async fn gated_runs(&mut self, dag_id: Option<&str>) -> Result<Vec<i64>>;
+    /// Runs of a DAG in which something waits at a gate, oldest first.
+    async fn gated_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>>;
+    /// Some runs in which something waits at a gate, others each time.
+    async fn some_gated_runs(&mut self) -> Result<Vec<i64>>;
     /// Queues a run that is over.
     async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
 }

@@ -196,7 +196,7 @@ fn look_again(
         let mut step = Step::begin(store, now).await?;
         let mut runs = missed.runs;
         for dag_id in missed.dags {
-            runs.extend(step.tx.gated_runs(Some(&dag_id)).await?);
+            runs.extend(step.tx.gated_runs_of_dag(&dag_id).await?);
         }
         if runs.is_empty() {
             return Ok(());

@@ -57,7 +57,7 @@ impl Store {
         let runs = step.tx.blocked_runs().await?;
         let pools = step.tx.blocked_pools().await?;
         let mut runs = runs;
-        runs.extend(step.tx.gated_runs(None).await?);
+        runs.extend(step.tx.some_gated_runs().await?);
         if runs.is_empty() && pools.is_empty() {
             return Ok(0);
         }

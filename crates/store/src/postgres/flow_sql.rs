@@ -82,12 +82,15 @@ pub(super) const BLOCKED_BY_GATE: &str = "
         t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'gate'
     ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
-pub(super) const GATED_RUNS: &str = "
-    SELECT DISTINCT t.run_key FROM task_instance t JOIN dag_run r ON r.key = t.run_key
-    WHERE t.state = 'scheduled' AND t.blocked_by = 'gate' AND ($1::text IS NULL OR r.dag_id = $1)
-        AND r.state = 'running'
-    ORDER BY t.run_key LIMIT 256";
-/// One step at a time decides about the gates of a DAG. The class (the first number) keeps these
+pub(super) const GATED_RUNS_OF_DAG: &str = "
+    SELECT r.key FROM dag_run r
+    WHERE r.dag_id = $1 AND r.state = 'running' AND EXISTS (SELECT 1 FROM task_instance t
+        WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'gate')
+    ORDER BY r.run_after LIMIT 256";
+/// A few of them, others each time: the safety net of the statement above.
+pub(super) const SOME_GATED_RUNS: &str = "
+    SELECT run_key FROM (SELECT DISTINCT t.run_key FROM task_instance t WHERE t.state = 'scheduled' AND t.blocked_by = 'gate') AS g
+    ORDER BY random() LIMIT 32";
 /// locks apart from others.
 pub(super) const LOCK_GATE: &str = "SELECT pg_advisory_xact_lock(29793, hashtext($1))";
 

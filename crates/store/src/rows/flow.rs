@@ -123,8 +123,12 @@ impl FlowStatements for Tx {
         rows.iter().map(task).collect()
     }
 
-    async fn gated_runs(&mut self, dag_id: Option<&str>) -> Result<Vec<i64>> {
-        Ok(sqlx::query_scalar(sql::GATED_RUNS).bind(dag_id).fetch_all(&mut *self.conn).await?)
+    async fn gated_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar(sql::GATED_RUNS_OF_DAG).bind(dag_id).fetch_all(&mut *self.conn).await?)
+    }
+
+    async fn some_gated_runs(&mut self) -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar(sql::SOME_GATED_RUNS).fetch_all(&mut *self.conn).await?)
     }
 
     async fn end_run(&mut self, run_key: i64, state: RunState, now: DateTime<Utc>) -> Result<()> {

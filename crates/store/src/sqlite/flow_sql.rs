@@ -87,11 +87,15 @@ pub(super) const BLOCKED_BY_GATE: &str = "
         t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'gate'
     ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
-pub(super) const GATED_RUNS: &str = "
-    SELECT DISTINCT t.run_key FROM task_instance t JOIN dag_run r ON r.key = t.run_key
-    WHERE t.state = 'scheduled' AND t.blocked_by = 'gate' AND ($1 IS NULL OR r.dag_id = $1)
-        AND r.state = 'running'
-    ORDER BY t.run_key LIMIT 256";
+pub(super) const GATED_RUNS_OF_DAG: &str = "
+    SELECT r.key FROM dag_run r
+    WHERE r.dag_id = $1 AND r.state = 'running' AND EXISTS (SELECT 1 FROM task_instance t
+        WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'gate')
+    ORDER BY r.run_after LIMIT 256";
+/// A few of them, others each time: the safety net of the statement above.
+pub(super) const SOME_GATED_RUNS: &str = "
+    SELECT run_key FROM (SELECT DISTINCT t.run_key FROM task_instance t WHERE t.state = 'scheduled' AND t.blocked_by = 'gate') AS g
+    ORDER BY random() LIMIT 32";
 /// The single writer is the lock.
 pub(super) const LOCK_GATE: &str = "SELECT $1";
 
