@@ -26,7 +26,13 @@ pub enum Dialect {
 /// One database.
 #[async_trait]
 pub(crate) trait Backend:
-    crate::dags::DagRows + crate::secrets::SecretRows + crate::reads::ReadRows + Send + Sync + std::fmt::Debug
+    crate::dags::DagRows
+    + crate::secrets::SecretRows
+    + crate::reads::ReadRows
+    + crate::alerts::AlertRows
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     fn dialect(&self) -> Dialect;
     async fn migrate(&self) -> Result<()>;
@@ -40,7 +46,12 @@ pub(crate) trait Backend:
 /// One step: a transaction.
 #[async_trait]
 pub(crate) trait Tx:
-    RunStatements + TaskStatements + crate::dags::DagStatements + crate::jobs::JobStatements + Send
+    RunStatements
+    + TaskStatements
+    + crate::dags::DagStatements
+    + crate::jobs::JobStatements
+    + crate::alerts::AlertStatements
+    + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.
     async fn commit(self: Box<Self>, topics: &[Topic]) -> Result<()>;

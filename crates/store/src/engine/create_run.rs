@@ -70,6 +70,7 @@ impl Store {
     /// Creates a run with all its task instances.
     ///
     /// # Errors
+    /// [`Error::Params`] where `conf` gives a param a value that it may not have, or a required one none,
     /// [`Error::RunExists`] for a `run_id` or logical date that the DAG has a run of,
     /// [`Error::NotFound`] for an unknown DAG or version.
     pub async fn create_run(&self, new: NewRun, now: DateTime<Utc>) -> Result<Created> {
@@ -138,6 +139,9 @@ impl Step<'_> {
     /// Inserts the run and its task instances; `None` where it exists.
     async fn insert_run(&mut self, new: &NewRun, run_id: &str, version_id: i64, start: bool) -> Result<Option<i64>> {
         let dag = self.store.dag_within(self.tx.as_mut(), version_id).await?;
+        if new.run_type != RunType::Scheduled {
+            dag.check_params(&new.conf).map_err(|errors| Error::Params { dag_id: new.dag_id.clone(), errors })?;
+        }
         let initial = if start { progress::start(&dag) } else { progress::undecided(&dag) };
         let over = start && initial.iter().all(|i| i.state.is_finished());
         let state = match (start, over) {
@@ -170,6 +174,9 @@ impl Step<'_> {
             room = self.room_for_new(row.max_active_tasks, &waiting).await?;
         }
         let rows = self.task_rows(&dag, &initial, &mut room, new.queue.as_deref());
+        if over {
+            self.alert_run_of(&dag, key, state);
+        }
         self.tx.insert_task_instances(key, new.logical_date.unwrap_or(new.run_after), &rows, self.now).await?;
         Ok(Some(key))
     }

@@ -148,3 +148,14 @@ pub(super) const SET_CONNECTION: &str = "
         login = excluded.login, password = excluded.password, schema = excluded.schema, port = excluded.port,
         extra = excluded.extra, updated_at = excluded.updated_at";
 pub(super) const DELETE_CONNECTION: &str = "DELETE FROM connection WHERE conn_id = $1";
+
+// --- alerts
+
+pub(super) const NEXT_ALERT_AT: &str = "SELECT min(next_at) AS at FROM alert_outbox WHERE next_at IS NOT NULL";
+pub(super) const ALERTS_OF_RUN: &str = "
+    SELECT id, dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event, start_date, end_date, note,
+        target, created_at, attempts, next_at, sent_at, error
+    FROM alert_outbox WHERE run_key = $1 ORDER BY id";
+pub(super) const LAST_LOG_CHUNK: &str = "
+    SELECT seq FROM log_chunk WHERE run_key = $1 AND task_id = $2 AND map_index = $3 AND try_number = $4
+    ORDER BY seq DESC LIMIT 1";

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod alerts;
 mod dags;
 mod jobs;
 mod limits;
