@@ -37,7 +37,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         use towpath_store::Error as E;
         match self {
-            Self::BadRequest(_) | Self::Store(E::Invalid(_)) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Store(E::Invalid(_) | E::Params { .. }) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Store(E::NotFound { .. }) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

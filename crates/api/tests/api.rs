@@ -211,7 +211,11 @@ async fn triggers() {
                 409,
                 "already has a run",
             ),
-            (json!({"logical_date": null}), 400, "needs a value for `day`"),
+            (
+                json!({"logical_date": null, "conf": {"deep": "very"}}),
+                400,
+                "{\"detail\":\"DAG `etl`: param `day`: a value has to be given; param `deep`: \\\"very\\\" is not of type boolean\"}",
+            ),
             (json!({"logical_date": null, "dag_run_id": "a/b", "conf": {"day": 1}}), 400, "dag_run_id"),
             (json!({"logical_date": null, "dag_run_id": "scheduled__x", "conf": {"day": 1}}), 400, "reserved"),
             (json!({"logical_date": null, "partition_key": "p", "conf": {"day": 1}}), 400, "partition_key"),

@@ -1,5 +1,6 @@
 //! One DAG: settings, tasks, graph.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use chrono_tz::Tz;
 use towpath_model::dag::{Dag, DagSpec, GraphError};
 
 use crate::Limits;
+use crate::alerts;
 use crate::date;
 use crate::diagnostic::Reporter;
 use crate::expand;
@@ -57,6 +59,7 @@ pub(crate) fn compile(node: &Node, frame: &Frame<'_>, report: &mut Reporter) -> 
         defaults: default_args.iter().map(|args| Defaults::read(args, report)).collect(),
         groups: Groups::read(fields.get("task_groups"), report),
         owner: fields.text("owner", report),
+        checked_params: RefCell::default(),
     };
     let places = tasks(&mut spec, &fields, &context, frame, report);
     if report.errors() > before {
@@ -160,6 +163,10 @@ fn settings(spec: &mut DagSpec, fields: &Fields<'_>, default_args: &[&Node], fra
     spec.is_paused_upon_creation = fields.bool("is_paused_upon_creation", report);
     spec.render_template_as_native_obj = fields.bool("render_template_as_native_obj", report).unwrap_or(false);
     spec.params = params(fields.get("params"), report);
+    if let Some(node) = fields.get("params") {
+        crate::params::check(node, &spec.params, Some(&spec.schedule), report);
+    }
+    spec.alerts = alerts::read(fields.get("alerts"), alerts::Of::Run, report);
 }
 
 /// Dates may stand in `default_args`, where Airflow's users put them.

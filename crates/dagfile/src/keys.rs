@@ -25,6 +25,7 @@ pub(crate) enum KeyKind {
     DefaultArgs,
     Tasks,
     Groups,
+    Alerts,
     Choice(&'static [&'static str]),
     /// Known to Airflow, without effect here.
     Ignored,
@@ -91,6 +92,11 @@ pub(crate) const DAG: &[KeySpec] = &[
         KeyKind::Params,
         "Inputs of a run: a default each, or a mapping with default, type, description and other JSON Schema keywords",
     ),
+    key(
+        "alerts",
+        KeyKind::Alerts,
+        "Who is told how runs end: a list of {on, email | webhook | slack | teams | command}",
+    ),
     key("is_paused_upon_creation", KeyKind::Bool, "Start paused; by default the configuration decides"),
     key(
         "render_template_as_native_obj",
@@ -146,6 +152,12 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("email", KeyKind::TextList, "Addresses for alerts"),
     key("email_on_failure", KeyKind::Bool, "Send an alert when it fails (default true)"),
     key("email_on_retry", KeyKind::Bool, "Send an alert when it is tried again (default true)"),
+    key("email_on_success", KeyKind::Bool, "Send an alert when it succeeds (default false)"),
+    key(
+        "alerts",
+        KeyKind::Alerts,
+        "Who is told how its tries end: a list of {on, email | webhook | slack | teams | command}",
+    ),
     key("do_xcom_push", KeyKind::Bool, "Keep its result as an XCom (default true)"),
     key("doc_md", KeyKind::Text, "Documentation in Markdown").aka(&["doc", "doc_json", "doc_yaml", "doc_rst"]),
     key("params", KeyKind::Params, "Params of this task; they win over those of the DAG"),

@@ -16,6 +16,7 @@
 //! Not here: reading folders and remembering what was good before (`scheduler`), templates
 //! (`operators`).
 
+mod alerts;
 mod args;
 mod dag;
 mod date;
@@ -27,6 +28,7 @@ mod file;
 mod group;
 mod keys;
 mod node;
+mod params;
 mod resolve;
 mod schedule;
 pub mod schema;

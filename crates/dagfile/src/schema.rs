@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use towpath_model::operator::{ArgKind, OperatorSpec, SPECS};
 
+use crate::alerts::{EVENTS, TARGETS};
 use crate::keys::{self, KeyKind, KeySpec};
 
 /// The schema, JSON Schema 2020-12. Editors use it for completion and hints; the reader itself
@@ -24,6 +25,7 @@ pub fn json_schema() -> Value {
         json!({"description": "30s, 5m, 1h30m, ISO 8601, or seconds",
                "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}, {"type": "object", "required": ["__type__"]}]}),
     );
+    defs.insert("alert".to_owned(), alert());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Towpath DAG file",
@@ -83,6 +85,26 @@ fn default_args() -> Value {
     schema
 }
 
+/// An entry of `alerts`.
+fn alert() -> Value {
+    let event = json!({"enum": EVENTS});
+    json!({
+        "type": "object",
+        "properties": {
+            "on": {"description": "Which ends (default failure); only tasks have retries",
+                   "anyOf": [event, {"type": "array", "items": event, "minItems": 1}]},
+            "email": {"description": "Addresses", "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "webhook": {"description": "Address or connection that gets the event as JSON", "type": "string"},
+            "slack": {"description": "Incoming webhook of Slack, or a connection to it", "type": "string"},
+            "teams": {"description": "Webhook of a Teams workflow, or a connection to it", "type": "string"},
+            "command": {"description": "Command for the shell, beside the scheduler; it reads the event as JSON from stdin",
+                        "type": "string"}
+        },
+        "additionalProperties": false,
+        "anyOf": TARGETS.iter().map(|target| json!({"required": [target]})).collect::<Vec<_>>(),
+    })
+}
+
 fn object(table: &[KeySpec], skip: &[&str]) -> Value {
     let mut properties = Map::new();
     for key in table.iter().filter(|key| !skip.contains(&key.name)) {
@@ -131,6 +153,10 @@ fn key_schema(kind: KeyKind) -> Value {
         KeyKind::Groups => {
             let group = nullable(json!({"$ref": "#/$defs/group"}));
             json!({"anyOf": [{"type": "array", "items": group}, {"type": "object", "additionalProperties": group}]})
+        }
+        KeyKind::Alerts => {
+            let alert = json!({"$ref": "#/$defs/alert"});
+            json!({"anyOf": [alert, {"type": "array", "items": alert}]})
         }
         KeyKind::Choice(words) => json!({"enum": words}),
         KeyKind::Ignored | KeyKind::Any => json!({}),

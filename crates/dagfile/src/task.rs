@@ -1,5 +1,7 @@
 //! One task.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -10,6 +12,7 @@ use towpath_model::params::Param;
 use towpath_model::retry::RetryPolicy;
 use towpath_model::trigger_rule::TriggerRule;
 
+use crate::alerts;
 use crate::args;
 use crate::diagnostic::Reporter;
 use crate::expand::Mapping;
@@ -35,6 +38,8 @@ pub(crate) struct Context<'n> {
     pub(crate) groups: Groups<'n>,
     /// Owner of the tasks that do not name one.
     pub(crate) owner: Option<String>,
+    /// Where params stand that have been checked: those of defaults are the same for all tasks.
+    pub(crate) checked_params: RefCell<HashSet<Span>>,
 }
 
 /// Defaults of a task's keys: the `default_args` of a DAG or a group.
@@ -136,6 +141,11 @@ pub(crate) fn read<'n>(
     }
     settings(&mut task, &fields, report);
     mapping.finish(&mut task);
+    if let Some(node) = fields.get("params")
+        && context.checked_params.borrow_mut().insert(node.span)
+    {
+        crate::params::check(node, &task.params, None, report);
+    }
     Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum() })
 }
 
@@ -289,6 +299,8 @@ fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
         .collect();
     task.email_on_failure = fields.bool("email_on_failure", report).unwrap_or(true);
     task.email_on_retry = fields.bool("email_on_retry", report).unwrap_or(true);
+    task.email_on_success = fields.bool("email_on_success", report).unwrap_or(false);
+    task.alerts = alerts::read(fields.get("alerts"), alerts::Of::Task, report);
     task.do_xcom_push = fields.bool("do_xcom_push", report).unwrap_or(true);
     task.doc_md = fields.text("doc_md", report);
     let wait_for_downstream = fields.bool("wait_for_downstream", report).unwrap_or(false);
@@ -356,6 +368,13 @@ pub(crate) fn params(node: Option<&Node>, report: &mut Reporter) -> IndexMap<Str
         "minItems",
         "maxItems",
         "uniqueItems",
+        "multipleOf",
+        "minProperties",
+        "maxProperties",
+        "anyOf",
+        "allOf",
+        "oneOf",
+        "not",
         "__type__",
         "schema",
         "source",

@@ -68,6 +68,14 @@ fn broken_files() {
         ("argument of another operator", "tasks:\n  a: {operator: bash, bash_command: x, endpoint: y}\n"),
         ("task that is nothing", "tasks:\n  a:\n  b: 5\n"),
         ("id in default_args", "default_args: {dependencies: [a]}\ntasks:\n  a: {operator: empty}\n"),
+        (
+            "params",
+            "schedule: '@daily'\nparams:\n  a: {type: int}\n  b: {default: x, type: integer}\n  c: {type: string}\n  d: {default: null, type: string, title: D}\n  e: {default: null, type: ['null', string]}\n  f: {default: 2026-02-30, type: string, format: date}\n  g: {default: [1, x], type: array, items: {type: integer}}\n  h: {default: 1, schema: {minimum: low}}\n  i: {default: a, enum: [b, c], values_display: {b: B}}\ntasks:\n  t: {operator: empty, params: {p: {default: 1, pattern: '('}, q: {default: 5, maximum: 3}}}\n",
+        ),
+        (
+            "alerts",
+            "alerts: [{on: retry, email: a@example.org}, {on: failed, command: ''}, nobody]\ntasks:\n  t:\n    operator: empty\n    alerts:\n    - {on: [], webhook: 'ftp://x'}\n    - {slak: https://example.org}\n    - {on: success}\n    - {email: [nobody, a@example.org]}\n    - {email: {a: b}}\n",
+        ),
         ("no tasks", "schedule: '@daily'\n"),
         ("without effect", "orientation: LR\ntasks:\n  a: {operator: empty}\n"),
     ];

@@ -205,6 +205,40 @@ fn a_null_takes_a_default_away() {
 }
 
 #[test]
+fn a_schedule_needs_defaults() {
+    let params = "params: {a: {type: string}, b: {default: null, type: integer}}\ntasks: {t: {operator: empty}}\n";
+    one(params);
+    one(&format!("schedule: null\n{params}"));
+    for schedule in ["'@daily'", "'@once'", "'@continuous'", "5m"] {
+        refused(
+            &format!("schedule: {schedule}\n{params}"),
+            "2:10: error: param `a` has no default, so the DAG cannot have a schedule",
+        );
+    }
+    one(&format!(
+        "schedule: 5m\n{}",
+        params.replace("type: string", "default: x").replace("integer", "[integer, 'null']")
+    ));
+}
+
+#[test]
+fn alerts_are_inherited_and_those_of_runs_are_not() {
+    use towpath_model::alert::{Alert, Event, Target};
+    let dag = one(
+        "alerts: {slack: slack_alerts}\ndefault_args:\n  email_on_success: yes\n  alerts:\n  - {on: [success, failure, success], email: 'a@example.org; b@example.org', command: logger}\ntasks:\n  a: {operator: empty}\n  b: {operator: empty, alerts: {on: retry, teams: https://example.org/x}, email_on_success: no}\n  c: {operator: empty, alerts: null}\n",
+    );
+    let alert = |on: &[Event], target| Alert { on: on.to_vec(), target };
+    let task = |id: &str| dag.task(id).unwrap();
+    assert_eq!(dag.spec().alerts, [alert(&[Event::Failure], Target::Slack("slack_alerts".into()))]);
+    let ends = [Event::Failure, Event::Success];
+    let mail = Target::Email(vec!["a@example.org".into(), "b@example.org".into()]);
+    assert_eq!(task("a").alerts, [alert(&ends, mail), alert(&ends, Target::Command("logger".into()))]);
+    assert_eq!(task("b").alerts, [alert(&[Event::Retry], Target::Teams("https://example.org/x".into()))]);
+    assert_eq!(task("c").alerts, []);
+    assert_eq!((task("a").email_on_success, task("b").email_on_success), (true, false));
+}
+
+#[test]
 fn ends_of_lines_and_marks_do_not_move_places() {
     for text in ["tasks:\r\n  a: {operator: emty}\r\n", "\u{feff}tasks:\n  a: {operator: emty}\n"] {
         let told = support::told(&support::read(text, &Limits::default()));

@@ -5,6 +5,7 @@
 //! asks "what comes after this task" asks a [`Dag`].
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use strum::{Display, EnumString};
 
+use crate::alert::{Alert, Event};
 use crate::canonical;
 use crate::expand::Expand;
-use crate::params::Param;
+use crate::params::{Checkers, Param, ParamError};
 use crate::retry::RetryPolicy;
 use crate::timetable::Schedule;
 use crate::trigger_rule::TriggerRule;
@@ -67,6 +69,9 @@ pub struct DagSpec {
     pub render_template_as_native_obj: bool,
     #[serde(default)]
     pub params: IndexMap<String, Param>,
+    /// Who is told how its runs end; tasks have alerts of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// Sorted by `task_id`.
     pub tasks: Vec<Task>,
 }
@@ -102,6 +107,11 @@ pub struct Task {
     pub email_on_failure: bool,
     #[serde(default = "yes")]
     pub email_on_retry: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub email_on_success: bool,
+    /// Who else is told how its tries end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     #[serde(default = "yes")]
     pub do_xcom_push: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,6 +202,8 @@ pub struct Dag {
     pools: Vec<String>,
     gated: bool,
     hash: String,
+    /// Compiled at the first run that is asked for; most processes that read a DAG never do.
+    checkers: OnceLock<Checkers>,
 }
 
 impl Dag {
@@ -241,7 +253,8 @@ impl Dag {
         let pools: BTreeSet<String> = spec.tasks.iter().map(|t| t.pool.clone()).collect();
         let pools = pools.into_iter().collect();
         let gated = spec.tasks.iter().any(|task| !task.gates.is_open());
-        let mut dag = Self { gated, weights: Vec::new(), spec, graph, topological, by_id, pools, hash };
+        let checkers = OnceLock::new();
+        let mut dag = Self { gated, weights: Vec::new(), spec, graph, topological, by_id, pools, hash, checkers };
         dag.weights = dag.priority_weights();
         Ok(dag)
     }
@@ -357,6 +370,18 @@ impl Dag {
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The params of a run with `conf`: the defaults, overridden by those keys of `conf` that are declared.
+    ///
+    /// # Errors
+    /// Every reason why one of them has no value that it may have.
+    pub fn check_params(&self, conf: &Map<String, Value>) -> Result<Map<String, Value>, Vec<ParamError>> {
+        let declared = &self.spec.params;
+        if declared.is_empty() {
+            return Ok(Map::new());
+        }
+        self.checkers.get_or_init(|| Checkers::new(declared)).check(declared, conf)
     }
 
     /// Sums over transitive neighbours, each counted once. Reachability is kept as bit sets over a
@@ -475,6 +500,8 @@ impl Task {
             email: Vec::new(),
             email_on_failure: true,
             email_on_retry: true,
+            email_on_success: false,
+            alerts: Vec::new(),
             do_xcom_push: true,
             doc_md: None,
             params: IndexMap::new(),
@@ -484,10 +511,11 @@ impl Task {
     }
 
     /// Whether it ends well in the step that would schedule it, without a worker: an `empty` task,
-    /// which has nothing to do. Airflow's scheduler treats its `EmptyOperator` so too.
+    /// which has nothing to do. Airflow's scheduler treats its `EmptyOperator` so too, and as there one
+    /// whose success somebody wants to be told of runs as any other.
     #[must_use]
     pub fn ends_without_worker(&self) -> bool {
-        self.operator == "empty" && self.gates.is_open()
+        self.operator == "empty" && self.gates.is_open() && self.alert_targets(Event::Success).is_empty()
     }
 }
 
@@ -512,6 +540,7 @@ impl DagSpec {
             is_paused_upon_creation: None,
             render_template_as_native_obj: false,
             params: IndexMap::new(),
+            alerts: Vec::new(),
             tasks: Vec::new(),
         }
     }

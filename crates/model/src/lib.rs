@@ -9,6 +9,7 @@
 //! - Every change of state is an edge with a name ([`state`]); an illegal edge is an `Err`.
 //! - A decision depends on its arguments alone, so that it can be explained and replayed.
 
+pub mod alert;
 pub mod branch;
 pub mod canonical;
 pub mod clock;

@@ -31,6 +31,7 @@ pub(crate) trait Backend:
     + crate::secrets::SecretRows
     + crate::reads::ReadRows
     + crate::engine::backfill::BackfillRows
+    + crate::alerts::AlertRows
     + Send
     + Sync
     + std::fmt::Debug
@@ -53,6 +54,7 @@ pub(crate) trait Tx:
     + BackfillStatements
     + crate::dags::DagStatements
     + crate::jobs::JobStatements
+    + crate::alerts::AlertStatements
     + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.

@@ -195,6 +195,19 @@ pub(crate) struct ClaimedRow {
     pub(crate) map_value: Option<String>,
 }
 
+/// Somebody to be told of an end.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AlertRow {
+    pub(crate) dedup: String,
+    pub(crate) run_key: i64,
+    /// `None` for the end of the run.
+    pub(crate) task_id: Option<String>,
+    pub(crate) map_index: i32,
+    pub(crate) event: towpath_model::alert::Event,
+    /// JSON of a [`towpath_model::alert::Target`].
+    pub(crate) target: String,
+}
+
 /// An XCom to store.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct XComRow {

@@ -11,6 +11,9 @@ pub enum Error {
     NotFound { thing: &'static str, id: String },
     #[error("DAG `{dag_id}` already has a run {what}")]
     RunExists { dag_id: String, what: String },
+    /// A run was asked for with params that it may not have.
+    #[error("DAG `{dag_id}`: {}", towpath_model::params::listed(errors))]
+    Params { dag_id: String, errors: Vec<towpath_model::params::ParamError> },
     /// A compare-and-set was lost: somebody else has changed the row since it was read.
     #[error("{0} has changed in the meantime")]
     Stale(String),
@@ -36,6 +39,7 @@ impl Error {
             Self::Url { .. }
             | Self::NotFound { .. }
             | Self::RunExists { .. }
+            | Self::Params { .. }
             | Self::Stale(_)
             | Self::Invalid(_)
             | Self::Migration(_)

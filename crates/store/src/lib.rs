@@ -24,6 +24,7 @@
 
 #![expect(clippy::duplicate_mod, reason = "`rows` is compiled for each dialect on purpose")]
 
+mod alerts;
 mod backend;
 mod batch;
 mod crypto;
@@ -43,6 +44,7 @@ mod wake;
 
 use std::sync::Arc;
 
+pub use alerts::{AlertEnd, AlertRecord};
 pub use backend::Dialect;
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};

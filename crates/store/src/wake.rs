@@ -17,6 +17,8 @@ pub enum Topic {
     Schedule,
     /// An attempt must stop.
     Stop,
+    /// Somebody is to be told of something.
+    Alert,
     /// States or logs that somebody may be looking at.
     Progress,
 }
@@ -27,13 +29,14 @@ pub struct Wakes {
     work: watch::Sender<u64>,
     schedule: watch::Sender<u64>,
     stop: watch::Sender<u64>,
+    alert: watch::Sender<u64>,
     progress: watch::Sender<u64>,
 }
 
 impl Default for Wakes {
     fn default() -> Self {
         let new = || watch::channel(0).0;
-        Self { work: new(), schedule: new(), stop: new(), progress: new() }
+        Self { work: new(), schedule: new(), stop: new(), alert: new(), progress: new() }
     }
 }
 
@@ -43,6 +46,7 @@ impl Wakes {
             Topic::Work => &self.work,
             Topic::Schedule => &self.schedule,
             Topic::Stop => &self.stop,
+            Topic::Alert => &self.alert,
             Topic::Progress => &self.progress,
         }
     }

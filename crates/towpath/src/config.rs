@@ -83,6 +83,11 @@ pub(crate) struct Config {
     pub(crate) stop_grace: Setting<Duration>,
     pub(crate) dags_are_paused_at_creation: Setting<bool>,
     pub(crate) xcom_limit: Setting<u64>,
+    /// Holds a password as a rule; empty for none.
+    pub(crate) smtp_url: Setting<Secret>,
+    pub(crate) smtp_from: Setting<String>,
+    /// Empty for none.
+    pub(crate) base_url: Setting<String>,
     pub(crate) log_level: Setting<String>,
     pub(crate) log_format: Setting<LogFormat>,
     /// What looks like a setting and is none.
@@ -177,6 +182,9 @@ impl Config {
                 (json!(self.dags_are_paused_at_creation.value), &self.dags_are_paused_at_creation.source)
             }
             "xcom_limit" => (json!(self.xcom_limit.value), &self.xcom_limit.source),
+            "smtp_url" => (json!(towpath_store::redact(self.smtp_url.value.expose())), &self.smtp_url.source),
+            "smtp_from" => (json!(self.smtp_from.value), &self.smtp_from.source),
+            "base_url" => (json!(self.base_url.value), &self.base_url.source),
             "log_level" => (json!(self.log_level.value), &self.log_level.source),
             "log_format" => (json!(self.log_format.value), &self.log_format.source),
             name => unreachable!("`{name}` is in KEYS and not in Config"),
@@ -236,6 +244,13 @@ impl Resolver {
             stop_grace: self.get("stop_grace", || seconds(30), duration)?,
             dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, switch)?,
             xcom_limit: self.get("xcom_limit", || 1024 * 1024, values::bytes)?,
+            smtp_url: self.get("smtp_url", || Secret::new(""), smtp_url)?,
+            smtp_from: self.get(
+                "smtp_from",
+                || "Towpath <towpath@localhost>".to_owned(),
+                |text| Ok(text.to_owned()),
+            )?,
+            base_url: self.get("base_url", String::new, base_url)?,
             log_level: self.get("log_level", || "info".to_owned(), log_level)?,
             log_format: self.get("log_format", LogFormat::default, LogFormat::read)?,
             data_dir,
@@ -288,6 +303,21 @@ fn database_url(text: &str) -> Result<Secret, String> {
     }
     Err("is not a database address; write `postgres://user:password@host/database` or `sqlite:///path/to/file.db`"
         .to_owned())
+}
+
+fn smtp_url(text: &str) -> Result<Secret, String> {
+    if text.is_empty() || text.starts_with("smtp://") || text.starts_with("smtps://") {
+        return Ok(Secret::new(text));
+    }
+    Err("is not the address of a mail server; write `smtp://user:password@host:587` or `smtps://user:password@host`"
+        .to_owned())
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err(format!("is `{text}`; write an address such as https://towpath.example.org"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

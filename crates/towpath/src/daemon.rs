@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use tokio_util::sync::CancellationToken;
+use towpath_alerts::Smtp;
 use towpath_operators::process::{Options as SupervisorOptions, Supervisor};
 use towpath_operators::python::{Options as PythonOptions, PythonOperator};
 use towpath_operators::registry::Registry;
@@ -40,8 +41,10 @@ pub(crate) struct Parts {
 pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outcome> {
     let config = &session.config;
     let stop = Stop::on_signals(config.stop_grace.value)?;
+    let mut smtp = None;
     if parts.scheduler {
         dags_folder(session)?;
+        smtp = self::smtp(session)?;
     }
     session.create_data_folder()?;
     // Schedulers and workers of their own may share a folder, as they may share a database; two processes that
@@ -60,19 +63,21 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     };
     let worker = if parts.worker { Some(worker(session, &store, config.worker_queues.value.clone())?) } else { None };
     let scheduler = if parts.scheduler { Some(scheduler(session, &store)?) } else { None };
+    let alerts = if parts.scheduler { Some(alerts(session, &store, smtp)?) } else { None };
     if let Some(server) = &server {
         server.open(router(session, &store, server, stop.soft.clone()));
     }
     if !announced {
         announce("is up", server.as_ref())?;
     }
-    let (scheduled, worked) = tokio::join!(
+    let (scheduled, worked, alerted) = tokio::join!(
         supervise("scheduler", scheduler.map(|scheduler| scheduler.run(stop.soft.clone())), &stop),
         supervise("worker", worker.map(|worker| worker.run(stop.soft.clone(), stop.hard.clone())), &stop),
+        supervise("alert sender", alerts.map(|alerts| alerts.run(stop.soft.clone(), stop.hard.clone())), &stop),
     );
     close(server).await;
     store.close().await;
-    scheduled.and(worked)?;
+    scheduled.and(worked).and(alerted)?;
     Ok(Outcome::Success)
 }
 
@@ -128,6 +133,34 @@ fn scheduler(session: &Session, store: &Store) -> anyhow::Result<Scheduler> {
         paused_by_default: config.dags_are_paused_at_creation.value,
         rescan: RESCAN,
     }))
+}
+
+/// The mail server for alerts, if there is one.
+///
+/// # Errors
+/// When the settings that name it cannot be used.
+fn smtp(session: &Session) -> anyhow::Result<Option<Smtp>> {
+    let (url, from) = (&session.config.smtp_url, &session.config.smtp_from);
+    if url.value.expose().is_empty() {
+        return Ok(None);
+    }
+    let smtp = Smtp::new(url.value.expose(), &from.value);
+    smtp.map(Some).with_context(|| format!("mail cannot be sent as {} and {} say", url.source, from.source))
+}
+
+/// Who tells people of ends. It stands beside the scheduler, so that one machine needs to reach the mail server.
+///
+/// # Errors
+/// When it cannot send anything.
+fn alerts(session: &Session, store: &Store, smtp: Option<Smtp>) -> anyhow::Result<towpath_alerts::Sender> {
+    let base_url = &session.config.base_url.value;
+    Ok(towpath_alerts::Sender::new(towpath_alerts::Options {
+        store: store.clone(),
+        clock: Arc::clone(&session.clock),
+        smtp,
+        base_url: Some(base_url.clone()).filter(|url| !url.is_empty()),
+        project_folder: session.project_folder.clone(),
+    })?)
 }
 
 /// The DAGs folder, which must exist: an empty list of DAGs would be a riddle where a name is wrong.

@@ -248,7 +248,15 @@ async fn triggers() {
             "aria-invalid",
         ]);
         let page = site.post("/dags/etl/trigger", "conf=").await;
-        page.shows(&["give a value for day"]);
+        page.shows(&[
+            "The values of these params do not fit.",
+            "<strong>a value has to be given</strong> The day to load",
+        ]);
+        let page =
+            site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1,%22deep%22%3A%22%3Cb%3E%22%7D&note=kept").await;
+        assert_eq!(page.status.as_u16(), 422);
+        page.shows(&["&#34;deep&#34;:&#34;&#60;b&#62;&#34;}</textarea>", "value=\"kept\""]);
+        page.shows(&["<strong>&#34;&#60;b&#62;&#34; is not of type boolean</strong>"]);
         let page = site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1%7D&logical_date=2026-02-03").await;
         assert_eq!(page.status.as_u16(), 422);
         page.shows(&["already has a run"]);

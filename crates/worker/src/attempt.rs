@@ -89,6 +89,9 @@ impl Job {
             );
             return Outcome::Failed { error, retry: false };
         };
+        if let Err(errors) = params::check(&task.params, &self.claimed.run.conf) {
+            return Outcome::Failed { error: params::listed(&errors), retry: false };
+        }
         let dag_folder = self.dag_folder();
         let services = Arc::new(StoreServices {
             store: self.options.store.clone(),

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use strum::IntoEnumIterator;
 use towpath_model::dag::Dag;
-use towpath_model::params;
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::timetable::DataInterval;
 use towpath_store::NewRun;
@@ -84,13 +83,8 @@ impl Order {
         if let Some(run_id) = &self.run_id {
             check_id(run_id)?;
         }
-        let missing = params::missing(&dag.spec().params, &self.conf);
-        if !missing.is_empty() {
-            return Err(Error::BadRequest(format!(
-                "DAG `{}` needs a value for {} in `conf`",
-                dag.id(),
-                missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-            )));
+        if let Err(errors) = dag.check_params(&self.conf) {
+            return Err(Error::Store(towpath_store::Error::Params { dag_id: dag.id().to_owned(), errors }));
         }
         let run_after = self.run_after.unwrap_or(now);
         // As in Airflow, a run without a logical date has no data interval either.

@@ -70,6 +70,7 @@ impl Store {
     /// Creates a run with all its task instances.
     ///
     /// # Errors
+    /// [`Error::Params`] where `conf` gives a param a value that it may not have, or a required one none,
     /// [`Error::RunExists`] for a `run_id` or logical date that the DAG has a run of,
     /// [`Error::NotFound`] for an unknown DAG or version.
     pub async fn create_run(&self, new: NewRun, now: DateTime<Utc>) -> Result<Created> {
@@ -144,6 +145,9 @@ impl Step<'_> {
         start: bool,
     ) -> Result<Option<i64>> {
         let dag = self.store.dag_within(self.tx.as_mut(), version_id).await?;
+        if new.run_type != RunType::Scheduled {
+            dag.check_params(&new.conf).map_err(|errors| Error::Params { dag_id: new.dag_id.clone(), errors })?;
+        }
         // Mapped tasks are expanded, and gates are asked, when the run is there.
         let is_late = dag.is_gated() || dag.tasks().iter().any(|task| task.expand.is_some());
         let initial = if start && !is_late { progress::start(&dag) } else { progress::undecided(&dag) };
@@ -178,6 +182,9 @@ impl Step<'_> {
             room = self.room_for_new(row.max_active_tasks, &waiting).await?;
         }
         let rows = self.task_rows(&dag, &initial, &mut room, new.queue.as_deref());
+        if over {
+            self.alert_run_of(&dag, key, state);
+        }
         self.tx.insert_task_instances(key, new.logical_date.unwrap_or(new.run_after), &rows, self.now).await?;
         if start && is_late {
             self.lock_runs([key]).await?;

@@ -1,6 +1,7 @@
 //! Steps: what they mean, in terms of [`crate::backend::Tx`], the same for every dialect.
 
 pub(crate) mod advance;
+mod alerts;
 pub(crate) mod backfill;
 pub(crate) mod clear;
 pub(crate) mod create_run;
@@ -21,7 +22,7 @@ use towpath_model::dag::Dag;
 use towpath_model::state::{RunState, TaskState};
 
 use crate::backend::Tx;
-use crate::batch::{RunLock, TaskRow};
+use crate::batch::{AlertRow, RunLock, TaskRow};
 use crate::records::TaskKey;
 use crate::wake::Topic;
 use crate::{Result, Store};
@@ -54,6 +55,8 @@ pub(crate) struct Step<'a> {
     pub(crate) topics: BTreeSet<Topic>,
     /// Runs that ended in this step: DAG, run id, outcome.
     finished: Vec<(String, String, RunState)>,
+    /// Who is to be told of what has ended in this step.
+    alerts: Vec<AlertRow>,
 }
 
 /// Runs that somebody else held, and the pools with free slots for which they wait; and what may
@@ -100,6 +103,7 @@ impl<'a> Step<'a> {
             queued: 0,
             topics: BTreeSet::new(),
             finished: Vec::new(),
+            alerts: Vec::new(),
         })
     }
 
@@ -135,11 +139,13 @@ impl<'a> Step<'a> {
         }
         self.advance().await?;
         self.promote().await?;
-        self.finish_runs(&touched).await
+        self.finish_runs(&touched).await?;
+        self.write_alerts().await
     }
 
     /// Makes the step durable.
     pub(crate) async fn commit(mut self) -> Result<()> {
+        self.write_alerts().await?;
         if self.queued > 0 {
             self.topics.insert(Topic::Work);
         }
@@ -178,6 +184,7 @@ impl<'a> Step<'a> {
             if self.tx.finish_run(key, outcome, self.now).await? {
                 self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);
+                self.alert_run(key, outcome);
             }
         }
         Ok(())

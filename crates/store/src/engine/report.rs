@@ -157,6 +157,7 @@ impl Step<'_> {
             accepted[attempt.i] = true;
             let (state, available_at) = self.next_state(report, attempt)?;
             ends.push(end_row(report, attempt.state, state, available_at));
+            self.alert_task(&report.key, report.attempt, state);
             self.freed_pools.insert(attempt.pool.clone());
             match state {
                 TaskState::None => {
@@ -227,6 +228,7 @@ impl Step<'_> {
             accepted[*i] = true;
             self.freed_pools.insert(pool);
             xcoms.extend(reports[*i].xcoms.iter().map(|(name, value)| xcom_row(&key, name, value)));
+            self.alert_task(&key, reports[*i].attempt, *state);
             self.ended.push((key, *state));
             self.topics.insert(Topic::Progress);
         }

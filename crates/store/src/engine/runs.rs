@@ -67,6 +67,7 @@ impl Store {
         if over {
             // A DAG without tasks is over as soon as it starts.
             step.tx.finish_run(key, RunState::Success, now).await?;
+            step.alert_run(key, RunState::Success);
         }
         step.topics.insert(Topic::Progress);
         step.settle().await?;
@@ -184,6 +185,7 @@ impl Step<'_> {
             && let Some(run) = self.runs.get_mut(&key)
         {
             run.lock.state = RunState::Failed;
+            self.alert_run(key, RunState::Failed);
         }
         self.topics.insert(Topic::Stop);
         self.topics.insert(Topic::Schedule);

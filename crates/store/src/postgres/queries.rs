@@ -158,3 +158,14 @@ pub(super) const BACKFILLS: &str = "
     FROM backfill b LEFT JOIN dag_run r ON r.backfill_id = b.id
     WHERE ($1::text IS NULL OR b.dag_id = $1) AND ($2::bigint IS NULL OR b.id = $2)
     GROUP BY b.id ORDER BY b.id DESC LIMIT 1000";
+
+// --- alerts
+
+pub(super) const NEXT_ALERT_AT: &str = "SELECT min(next_at) AS at FROM alert_outbox WHERE next_at IS NOT NULL";
+pub(super) const ALERTS_OF_RUN: &str = "
+    SELECT id, dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event, start_date, end_date, note,
+        target, created_at, attempts, next_at, sent_at, error
+    FROM alert_outbox WHERE run_key = $1 ORDER BY id";
+pub(super) const LAST_LOG_CHUNK: &str = "
+    SELECT seq FROM log_chunk WHERE run_key = $1 AND task_id = $2 AND map_index = $3 AND try_number = $4
+    ORDER BY seq DESC LIMIT 1";

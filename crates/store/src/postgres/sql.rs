@@ -274,3 +274,27 @@ pub(super) const SET_IMPORT_ERRORS: &str = "
     ON CONFLICT (file) DO UPDATE SET message = excluded.message, at = excluded.at";
 pub(super) const CLEAR_IMPORT_ERRORS: &str =
     "DELETE FROM import_error WHERE file = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))";
+
+// --- alerts
+
+/// The runs of `towpath run` tell nobody: somebody is watching. A try is written as it stands when it has ended.
+pub(super) const INSERT_ALERTS: &str = "
+    INSERT INTO alert_outbox (dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event,
+        start_date, end_date, note, target, created_at, next_at)
+    SELECT o.dedup, o.run_key, r.dag_id, r.run_id, o.task_id, o.map_index, COALESCE(t.try_number, 0), COALESCE(t.max_tries, 0), o.event,
+        CASE WHEN o.task_id IS NULL THEN r.start_date ELSE t.start_date END,
+        CASE WHEN o.task_id IS NULL THEN r.end_date ELSE t.end_date END, t.note, o.target, $2, $2
+    FROM jsonb_to_recordset($1::jsonb) AS o (dedup text, run_key bigint, task_id text, map_index int, event text, target text)
+    JOIN dag_run r ON r.key = o.run_key
+    LEFT JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+    WHERE r.queue IS NULL
+    ON CONFLICT (dedup) DO NOTHING";
+pub(super) const CLAIM_ALERTS: &str = "
+    UPDATE alert_outbox SET attempts = attempts + 1, next_at = $2
+    WHERE id = ANY (ARRAY(SELECT id FROM alert_outbox WHERE next_at IS NOT NULL AND next_at <= $1
+        ORDER BY next_at, id LIMIT $3 FOR UPDATE SKIP LOCKED))
+    RETURNING id, dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event, start_date, end_date, note,
+        target, created_at, attempts, next_at, sent_at, error";
+pub(super) const END_ALERT: &str = "
+    UPDATE alert_outbox SET next_at = $3, sent_at = $4, error = $5
+    WHERE id = $1 AND attempts = $2 AND next_at IS NOT NULL";

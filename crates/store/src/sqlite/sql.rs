@@ -288,3 +288,28 @@ pub(super) const SET_IMPORT_ERRORS: &str = "
         value ->> 'message' AS message FROM json_each($1)) AS o WHERE true
     ON CONFLICT (file) DO UPDATE SET message = excluded.message, at = excluded.at";
 pub(super) const CLEAR_IMPORT_ERRORS: &str = "DELETE FROM import_error WHERE file IN (SELECT value FROM json_each($1))";
+
+// --- alerts
+
+/// The runs of `towpath run` tell nobody: somebody is watching. A try is written as it stands when it has ended.
+pub(super) const INSERT_ALERTS: &str = "
+    INSERT INTO alert_outbox (dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event,
+        start_date, end_date, note, target, created_at, next_at)
+    SELECT o.dedup, o.run_key, r.dag_id, r.run_id, o.task_id, o.map_index, COALESCE(t.try_number, 0), COALESCE(t.max_tries, 0), o.event,
+        CASE WHEN o.task_id IS NULL THEN r.start_date ELSE t.start_date END,
+        CASE WHEN o.task_id IS NULL THEN r.end_date ELSE t.end_date END, t.note, o.target, $2, $2
+    FROM (SELECT value ->> 'dedup' AS dedup, value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id,
+        value ->> 'map_index' AS map_index, value ->> 'event' AS event, value ->> 'target' AS target FROM json_each($1)) AS o
+    JOIN dag_run r ON r.key = o.run_key
+    LEFT JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
+    WHERE r.queue IS NULL
+    ON CONFLICT (dedup) DO NOTHING";
+pub(super) const CLAIM_ALERTS: &str = "
+    UPDATE alert_outbox SET attempts = attempts + 1, next_at = $2
+    WHERE id IN (SELECT id FROM alert_outbox WHERE next_at IS NOT NULL AND next_at <= $1
+        ORDER BY next_at, id LIMIT $3)
+    RETURNING id, dedup, run_key, dag_id, run_id, task_id, map_index, try_number, max_tries, event, start_date, end_date, note,
+        target, created_at, attempts, next_at, sent_at, error";
+pub(super) const END_ALERT: &str = "
+    UPDATE alert_outbox SET next_at = $3, sent_at = $4, error = $5
+    WHERE id = $1 AND attempts = $2 AND next_at IS NOT NULL";

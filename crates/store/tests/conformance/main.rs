@@ -6,6 +6,7 @@
 mod gates;
 mod harness;
 
+mod alerts;
 mod backfills;
 mod dags;
 mod flow;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
-use towpath_model::params::{self, Param};
+use towpath_model::params::{Param, listed};
 use towpath_model::run::TriggeredBy;
 use towpath_store::{Error, NewRun, RunRecord, Store};
 
@@ -106,12 +106,12 @@ pub(crate) fn conf(
         };
         conf.insert(name.clone(), value(name, param, text)?);
     }
-    let missing = params::missing(declared, &conf);
-    if missing.is_empty() {
-        return Ok(conf);
+    match dag.check_params(&conf) {
+        Ok(_) => Ok(conf),
+        Err(errors) => {
+            Err(usage(format!("DAG `{}`: {}; give values with --param KEY=VALUE", dag.id(), listed(&errors))))
+        }
     }
-    let missing: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
-    Err(usage(format!("DAG `{}` needs a value for {}; give it with --param KEY=VALUE", dag.id(), missing.join(", "))))
 }
 
 /// Makes the run.
@@ -124,6 +124,7 @@ pub(crate) async fn create(store: &Store, new: NewRun, now: DateTime<Utc>) -> an
         Err(error @ Error::RunExists { .. }) => {
             Err(usage(format!("{error}; choose another with --logical-date (or `none`) and --run-id")))
         }
+        Err(error @ Error::Params { .. }) => Err(usage(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }
@@ -173,6 +174,7 @@ mod tests {
         spec.params.insert("carrier".into(), param(json!({"type": "string"}), None));
         spec.params.insert("rows".into(), param(json!({"type": ["integer", "null"]}), Some(json!(1))));
         spec.params.insert("any".into(), param(json!({}), Some(Value::Null)));
+        spec.params.insert("day".into(), param(json!({"type": "string", "format": "date"}), Some(json!("2026-01-01"))));
         Dag::build(spec).unwrap()
     }
 
@@ -206,7 +208,14 @@ mod tests {
         check(&[("carrier", "UA"), ("any", "[1]")], Ok(json!({"carrier": "UA", "any": [1]})));
         check(&[("carrier", "UA"), ("any", "x y")], Ok(json!({"carrier": "UA", "any": "x y"})));
         check(&[("carrier", "UA"), ("rows", "many")], Err("must be of type integer or null"));
-        check(&[("rows", "5")], Err("needs a value for `carrier`"));
+        check(
+            &[("rows", "5")],
+            Err("DAG `etl`: param `carrier`: a value has to be given; give values with --param KEY=VALUE"),
+        );
+        check(
+            &[("day", "soon")],
+            Err("param `carrier`: a value has to be given; param `day`: \"soon\" is not a date; give"),
+        );
         check(&[("carier", "UA")], Err("did you mean `carrier`?"));
     }
 

@@ -62,6 +62,18 @@ fn every_key_is_shown_and_reads_back() {
 }
 
 #[test]
+fn the_password_of_the_mail_server_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment =
+        &[("TOWPATH_SMTP_URL", "smtps://u:hunter2@mail.example.org"), ("TOWPATH_BASE_URL", "https://h/x/")];
+    let config = load(folder.path(), &Case { file: None, environment, flags: &[] }).unwrap();
+    let shown = |key: &str| config.shown().into_iter().find(|shown| shown.key == key).unwrap().value;
+    assert_eq!(shown("smtp_url"), "smtps://u:***@mail.example.org");
+    assert_eq!(shown("base_url"), "https://h/x");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
 fn wrong_values_say_where_they_stand() {
     let none = Case { file: None, environment: &[], flags: &[] };
     for (text, expected) in [
@@ -72,6 +84,15 @@ fn wrong_values_say_where_they_stand() {
         (
             "listen = \"nowhere\"",
             "towpath.toml:1: `listen` is `nowhere`; write `host:port`, such as 127.0.0.1:8080 (port 0 takes a free one)",
+        ),
+        (
+            "base_url = \"example.org\"",
+            "towpath.toml:1: `base_url` is `example.org`; write an address such as https://towpath.example.org",
+        ),
+        (
+            "smtp_url = \"u:hunter2@h\"",
+            "towpath.toml:1: `smtp_url` is not the address of a mail server; write `smtp://user:password@host:587` or \
+             `smtps://user:password@host`",
         ),
     ] {
         assert_eq!(fails(&Case { file: Some(text), ..none }), expected);

@@ -82,6 +82,46 @@ fn a_stop_lets_tasks_finish_and_a_second_one_does_not() {
     }
 }
 
+/// A task fails, and somebody hears of it: through a command, with the mail that nobody can send left in the outbox.
+#[test]
+fn somebody_is_told_of_a_failure() {
+    let environment = Environment::new();
+    environment.write(
+        "dags/bad.yaml",
+        "dag_id: bad\nalerts: {on: [failure, success], command: cat > run.json}\ndefault_args: {email: ops@example.org}\ntasks:\n  fails:\n    \
+         operator: bash\n    bash_command: echo last words; exit 3\n    alerts: [{command: 'cat > told.json; mv told.json task.json'}]\n",
+    );
+    let daemon = environment.up(&[]);
+    daemon.until("/api/v2/dags/bad", is_there);
+    let body = json!({"logical_date": null, "dag_run_id": "first"});
+    assert_eq!(daemon.post("/api/v2/dags/bad/dagRuns", &body).0, 200);
+    let start = Instant::now();
+    let told = loop {
+        assert!(start.elapsed().as_secs() < 60, "nobody was told");
+        if let Ok(text) = std::fs::read_to_string(environment.path().join("task.json")) {
+            break serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert_eq!((&told["title"], &told["state"]), (&json!("failed: bad.fails (run first)"), &json!("failed")));
+    assert!(told["log"].to_string().contains("last words"), "{told}");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().0.code(), Some(0));
+    assert!(environment.path().join("run.json").exists());
+    let log = std::fs::read_to_string(environment.path().join("up.log")).unwrap();
+    assert!(log.contains("there is no mail server; set `smtp_url`"), "{log}");
+}
+
+#[test]
+fn a_mail_server_that_cannot_be_used_is_told_at_once() {
+    let mut environment = Environment::new();
+    environment.set("TOWPATH_SMTP_URL", "smtp://u:hunter2@h?tls=maybe");
+    let ended = environment.run(&["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ended.code, 1);
+    let expected = "error: mail cannot be sent as TOWPATH_SMTP_URL and default say: `smtp_url` has an unknown `tls`";
+    assert!(ended.stderr.starts_with(expected) && !ended.stderr.contains("hunter2"), "{ended:?}");
+}
+
 #[test]
 fn the_second_daemon_on_a_folder_is_refused() {
     let environment = Environment::new();

@@ -67,12 +67,20 @@ fn retries_are_waited_for() {
 fn what_cannot_run_is_refused() {
     let environment = Environment::new();
     environment.write("good.yaml", GOOD);
+    environment.write(
+        "typed.yaml",
+        "params: {day: {default: 2026-01-01, type: string, format: date}, rows: {type: integer}}\ntasks: {a: {operator: empty}}\n",
+    );
     environment.write("broken.yaml", "tasks:\n  a: { operator: bsh }\n");
     for (arguments, expected) in [
         (vec!["run", "nowhere.yaml"], "nowhere.yaml"),
         (vec!["run", "broken.yaml"], "bsh"),
         (vec!["run", "good.yaml", "--param", "nam=x"], "did you mean `name`?"),
         (vec!["run", "good.yaml", "--conf", "[1]"], "a JSON object"),
+        (
+            vec!["run", "typed.yaml", "--conf", "{\"day\": \"soon\"}"],
+            "DAG `typed`: param `day`: \"soon\" is not a date; param `rows`: a value has to be given; give values with",
+        ),
         (vec!["run", "good.yaml", "--logical-date", "soon"], "`soon` is not a time"),
         (vec!["run", "goood"], "`goood`"),
     ] {

@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
-use towpath_model::params;
+use towpath_model::params::{self, ParamError};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_store::{DagRecord, NewRun};
 
@@ -34,6 +34,8 @@ pub(crate) struct Fields {
 struct Mistakes {
     conf: Option<String>,
     logical_date: Option<String>,
+    /// Those of the params, in the order in which the DAG declares them.
+    params: Vec<ParamError>,
 }
 
 /// A form without mistakes.
@@ -63,6 +65,7 @@ struct ParamRow {
     /// Of the values it takes.
     kind: String,
     is_required: bool,
+    mistakes: Vec<String>,
 }
 
 pub(crate) async fn get(
@@ -113,6 +116,10 @@ pub(crate) async fn post(
             let mistakes = Mistakes { logical_date: Some(error.to_string()), ..Mistakes::default() };
             refused(&state, &record, &dag, fields, mistakes).await
         }
+        // The DAG has got another version since it was read.
+        Err(towpath_store::Error::Params { errors, .. }) => {
+            refused(&state, &record, &dag, fields, Mistakes::of_params(errors)).await
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -141,14 +148,21 @@ async fn form(
         dag_id: shown(&record.dag_id),
         href: links::dag(&record.dag_id),
         is_paused: record.is_paused,
-        params: dag.spec().params.iter().map(|(name, param)| ParamRow::new(name, param)).collect(),
+        params: dag.spec().params.iter().map(|(name, param)| ParamRow::new(name, param, &mistakes)).collect(),
         fields,
         mistakes,
     })
 }
 
+impl Mistakes {
+    fn of_params(errors: Vec<ParamError>) -> Self {
+        let conf = Some("The values of these params do not fit.".to_owned());
+        Self { conf, params: errors, ..Self::default() }
+    }
+}
+
 impl ParamRow {
-    fn new(name: &str, param: &params::Param) -> Self {
+    fn new(name: &str, param: &params::Param, mistakes: &Mistakes) -> Self {
         let kind = match (param.schema.get("type"), param.schema.get("enum")) {
             (_, Some(words)) => format!("one of {words}"),
             (Some(Value::String(kind)), None) => kind.clone(),
@@ -159,7 +173,8 @@ impl ParamRow {
             name: shown(name),
             description: param.description.as_deref().map(shown).unwrap_or_default(),
             kind: shown(&kind),
-            is_required: param.default.is_none(),
+            is_required: param.checker().is_ok_and(|checker| checker.has_to_be_given(param.default.as_ref())),
+            mistakes: mistakes.params.iter().filter(|error| error.name == name).map(|e| shown(&e.reason)).collect(),
         }
     }
 }
@@ -178,26 +193,33 @@ fn read(fields: &Fields, dag: &Dag) -> std::result::Result<Order, Mistakes> {
             let note = Some(fields.note.trim().to_owned()).filter(|note| !note.is_empty());
             Ok(Order { conf, logical_date, note })
         }
-        (conf, logical_date) => Err(Mistakes { conf: conf.err(), logical_date: logical_date.err() }),
+        (conf, logical_date) => Err(Mistakes { logical_date: logical_date.err(), ..conf.err().unwrap_or_default() }),
     }
 }
 
-fn read_conf(text: &str, dag: &Dag) -> std::result::Result<Map<String, Value>, String> {
-    let conf = match text.trim() {
+fn read_conf(text: &str, dag: &Dag) -> std::result::Result<Map<String, Value>, Mistakes> {
+    let wrong = |mistake: String| Mistakes { conf: Some(mistake), ..Mistakes::default() };
+    let conf: Map<String, Value> = match text.trim() {
         "" => Map::new(),
         text => match serde_json::from_str(text) {
             Ok(Value::Object(conf)) => conf,
-            Ok(_) => return Err("write a JSON object, such as {\"day\": \"2026-02-03\"}".to_owned()),
-            Err(error) => return Err(format!("this is not JSON: {error}")),
+            Ok(_) => return Err(wrong("write a JSON object, such as {\"day\": \"2026-02-03\"}".to_owned())),
+            Err(error) => return Err(wrong(format!("this is not JSON: {error}"))),
         },
     };
-    // The form is filled with null for what has no default.
-    let given: Map<String, Value> =
-        conf.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    match params::missing(&dag.spec().params, &given).as_slice() {
-        [] => Ok(conf),
-        missing => Err(format!("give a value for {}", missing.join(", "))),
-    }
+    // The form is filled with null for what has no default: one that stays and says nothing is not given.
+    let declared = &dag.spec().params;
+    let is_given = |name: &String, value: &Value| {
+        !value.is_null()
+            || declared.get(name).is_none_or(|param| {
+                let may_be_null = param.checker().is_ok_and(|checker| checker.fits(value));
+                may_be_null && (param.default.is_some() || !param.schema.is_empty())
+            })
+    };
+    let given =
+        conf.iter().filter(|(name, value)| is_given(name, value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    dag.check_params(&given).map_err(Mistakes::of_params)?;
+    Ok(conf)
 }
 
 fn read_date(text: &str) -> std::result::Result<Option<DateTime<Utc>>, String> {
@@ -256,8 +278,9 @@ mod tests {
         check(day, "2026-02-03", Some("2026-02-03T00:00:00+00:00"));
         check(day, "2026-02-03T04:05:06+02:00", Some("2026-02-03T02:05:06+00:00"));
         let when = "write a time in UTC, such as 2026-02-03 04:05, or leave it empty";
-        check_wrong("", "yesterday", Some("give a value for day"), Some(when));
-        check_wrong(r#"{"day": null}"#, "", Some("give a value for day"), None);
+        let fits_not = Some("The values of these params do not fit.");
+        check_wrong("", "yesterday", fits_not, Some(when));
+        check_wrong(r#"{"day": null}"#, "", fits_not, None);
         check_wrong("[]", "", Some("write a JSON object, such as {\"day\": \"2026-02-03\"}"), None);
         check_wrong("{", "", Some("this is not JSON: EOF while parsing an object at line 1 column 1"), None);
     }
