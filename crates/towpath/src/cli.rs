@@ -7,6 +7,7 @@ mod arguments;
 mod completions;
 mod config;
 mod connections;
+mod dag_files;
 mod dags;
 mod db;
 mod follow;
@@ -15,6 +16,7 @@ mod order;
 mod pools;
 mod run;
 mod runs;
+mod schedule;
 mod scheduler;
 mod target;
 mod tasks;
@@ -101,6 +103,9 @@ enum Command {
     /// List, check, trigger and pause DAGs
     #[command(subcommand)]
     Dags(dags::Command),
+    /// Look at schedules before they run
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// List and look at DAG runs
     #[command(subcommand)]
     Runs(runs::Command),
@@ -204,6 +209,7 @@ impl Cli {
             Command::Pools(command) => lifecycle::small_runtime()?.block_on(pools::run(command, session)),
             Command::Db(command) => lifecycle::small_runtime()?.block_on(db::run(command, session)),
             Command::Config(command) => config::run(command, session),
+            Command::Schedule(command) => schedule::run(command, session),
             Command::Completions(_) | Command::Version => unreachable!("answered before the settings are read"),
         }
     }

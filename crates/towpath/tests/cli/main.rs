@@ -4,8 +4,10 @@
 
 mod config;
 mod daemon;
+mod dag_tests;
 mod dags;
 mod environment;
 mod help;
 mod run;
+mod schedule;
 mod secrets;
