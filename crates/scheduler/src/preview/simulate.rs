@@ -70,6 +70,7 @@ pub enum Collision {
         to: DateTime<Utc>,
         /// Slots that are used and waited for at once.
         most_wanted: u64,
+        /// Whose tasks hold the slots or wait for them.
         dag_ids: Vec<String>,
     },
     /// A task wants more slots than its pool has.

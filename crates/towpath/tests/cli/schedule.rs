@@ -97,6 +97,6 @@ fn what_is_wrong_is_said() {
     }
     // The others are shown nevertheless.
     environment.write("dags/broken.yaml", "schedule: '@daily'\ntasks: { a: { operator: bsh } }\n");
-    let ended = environment.run(&["schedule", "preview", "--from", "2026-03-01", "--to", "2026-03-02"]);
+    let ended = environment.run(&["schedule", "preview", "--from", "2026-03-26", "--to", "2026-03-27"]);
     assert!(ended.code == 1 && ended.stdout.contains("hourly") && ended.stderr.contains("bsh"), "{ended:#?}");
 }

@@ -23,6 +23,8 @@ struct Run {
     active: u32,
     /// What could start, by pool.
     ready: BTreeMap<usize, BTreeSet<Rank>>,
+    /// Slots of its running tasks, by pool.
+    held: BTreeMap<usize, u32>,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,8 @@ impl<'a> Play<'a> {
         let count = dag.tasks().len();
         let index = self.runs.len();
         let waiting_for = (0..count).map(|task| dag.upstream_count(task)).collect();
-        self.runs.push(Run { load, logical_date, waiting_for, left: count, active: 0, ready: BTreeMap::new() });
+        let (ready, held) = (BTreeMap::new(), BTreeMap::new());
+        self.runs.push(Run { load, logical_date, waiting_for, left: count, active: 0, ready, held });
         self.active.insert(index);
         if count == 0 {
             self.finish(index);
@@ -228,8 +231,11 @@ impl<'a> Play<'a> {
 
     fn give_back(&mut self, run: usize, task: usize) {
         let load = self.runs[run].load;
+        let pool = self.lanes[load].pools[task];
+        let slots = self.loads[load].dag.tasks()[task].pool_slots;
         self.runs[run].active -= 1;
-        self.pools[self.lanes[load].pools[task]].used -= self.loads[load].dag.tasks()[task].pool_slots;
+        self.pools[pool].used -= slots;
+        *self.runs[run].held.entry(pool).or_default() -= slots;
     }
 
     fn finish(&mut self, run: usize) {
@@ -250,6 +256,7 @@ impl<'a> Play<'a> {
             }
             self.runs[run].active += 1;
             self.pools[pool].used += slots;
+            *self.runs[run].held.entry(pool).or_default() += slots;
             self.ends.push(Reverse((now + self.assumptions.task_duration, run, rank.1)));
         }
     }
@@ -278,7 +285,8 @@ impl<'a> Play<'a> {
         best.map(|((weight, _, run, task), pool)| (run, pool, (weight, task)))
     }
 
-    /// Who still waits, waits for a pool, unless its run may not start more.
+    /// Who still waits, waits for a pool, unless its run may not start more. A shortage is the doing of those
+    /// who wait and of those who hold the slots.
     fn note_shortages(&mut self, now: DateTime<Utc>) {
         let mut wanted: BTreeMap<usize, (u64, BTreeSet<String>)> = BTreeMap::new();
         for &index in &self.active {
@@ -290,6 +298,13 @@ impl<'a> Play<'a> {
                 let (sum, dags) = wanted.entry(pool).or_default();
                 *sum += slots.sum::<u64>();
                 dags.insert(dag.id().to_owned());
+            }
+        }
+        for run in self.active.iter().map(|index| &self.runs[*index]) {
+            for pool in run.held.iter().filter(|(_, slots)| **slots > 0).map(|(pool, _)| pool) {
+                if let Some((_, dags)) = wanted.get_mut(pool) {
+                    dags.insert(self.loads[run.load].dag.id().to_owned());
+                }
             }
         }
         for (index, pool) in self.pools.iter_mut().enumerate() {

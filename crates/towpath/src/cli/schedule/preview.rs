@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// DAG files and folders [default: the DAGs folder]
     #[arg(value_name = "FILE_OR_FOLDER")]
     paths: Vec<PathBuf>,
-    /// Begin of the span [default: now]
+    /// Begin of the span [default: --now, or the time it is]
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     from: Option<DateTime<Utc>>,
     /// End of the span; a run that is due then is not shown [default: a week after --from]
@@ -216,7 +216,7 @@ fn load<'d>(found: &'d Found, seen: &Calendar, now: Option<DateTime<Utc>>) -> Lo
 }
 
 fn assumed(found: &[Found], assumptions: &Assumptions) -> Vec<String> {
-    let takes = assumptions.task_duration.to_std().map(duration::humanize).unwrap_or_default();
+    let takes = text::length(assumptions.task_duration);
     let mut lines = vec![
         format!("each task takes {takes} and ends well at its first try; `empty` tasks take no time"),
         "nothing else runs when the span begins, and workers take at once whatever is queued".to_owned(),

@@ -109,12 +109,12 @@ fn catch_up(dag: &DagPreview) -> Option<String> {
 fn collision(collision: &Collision) -> String {
     match collision {
         Collision::RunsWait { dag_id, from, to, max_active_runs, runs, most_waiting, longest_wait_s } => {
-            let wait = TimeDelta::seconds(*longest_wait_s).to_std().map(humanize).unwrap_or_default();
+            let wait = length(TimeDelta::seconds(*longest_wait_s));
             format!(
-                "{} .. {}: {runs} {} of {dag_id} late by up to {wait}, {most_waiting} waiting at once (max_active_runs {max_active_runs})",
+                "{} .. {}: {runs} {} up to {wait} late, {most_waiting} waiting at once (max_active_runs {max_active_runs})",
                 output::time(*from),
                 output::time(*to),
-                if *runs == 1 { "run starts" } else { "runs start" },
+                if *runs == 1 { format!("run of {dag_id} starts") } else { format!("runs of {dag_id} start") },
             )
         }
         Collision::RunsDropped { dag_id, first, last, max_active_runs, runs } => format!(
@@ -164,7 +164,7 @@ fn change(dag: &DagChanges) -> Vec<String> {
     for Moved { from, to } in &changes.moved {
         let by = to.run_after - from.run_after;
         let sign = if by < TimeDelta::zero() { "-" } else { "+" };
-        let by = by.abs().to_std().map(humanize).unwrap_or_default();
+        let by = length(by.abs());
         let (was, is) = (output::time(from.run_after), output::time(to.run_after));
         details.push((from.run_after, format!("  moved    {was} -> {is} ({sign}{by})")));
     }
@@ -186,6 +186,15 @@ fn change(dag: &DagChanges) -> Vec<String> {
         lines.push(format!("  and {more} more"));
     }
     lines
+}
+
+/// A length of time without a second unit that is zero: `1h`, not `1h 0m`.
+pub(super) fn length(span: TimeDelta) -> String {
+    let text = span.to_std().map(humanize).unwrap_or_default();
+    match text.rsplit_once(' ') {
+        Some((whole, rest)) if rest.starts_with('0') => whole.to_owned(),
+        _ => text,
+    }
 }
 
 /// A time in RFC 3339 as people read it: to the minute, with a `Z`.
