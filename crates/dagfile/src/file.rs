@@ -20,13 +20,31 @@ pub struct FileDefaults {
     pub text: String,
 }
 
-/// Whether a file may hold DAGs: its name ends in `.yaml` or `.yml`, it is not hidden, and it does
-/// not hold the defaults of its folder.
+/// Whether a file may hold DAGs: its name ends in `.yaml` or `.yml`, it is not hidden, and it holds
+/// neither the defaults of its folder nor tests.
 #[must_use]
 pub fn is_dag_file(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let ending = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    ending && !name.starts_with('.') && !DEFAULTS.contains(&name.as_ref())
+    is_yaml(path) && !name.starts_with('.') && !DEFAULTS.contains(&name.as_ref()) && tested_stem(path).is_none()
+}
+
+/// Whether a file holds tests of DAGs: `etl.test.yaml` or `etl_test.yaml` (or `.yml`) tests `etl.yaml`.
+#[must_use]
+pub fn is_test_file(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    is_yaml(path) && !hidden && tested_stem(path).is_some()
+}
+
+/// The stem of the DAG file that a test file is about; `None` for a file that is not named as one.
+#[must_use]
+pub fn tested_stem(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_string_lossy();
+    let tested = stem.strip_suffix(".test").or_else(|| stem.strip_suffix("_test"))?;
+    (!tested.is_empty()).then(|| tested.to_owned())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
 }
 
 /// Reads and compiles a file, with the defaults of the folders from `dags_root` down to it. A file
@@ -88,7 +106,8 @@ pub(crate) fn bounded(path: &Path, most: u64) -> Result<Vec<u8>, Unreadable> {
     Ok(bytes)
 }
 
-fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
+/// The text of a file, or why there is none.
+pub(crate) fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
     let problem = |message: String, help: Option<&str>| {
         Box::new(Diagnostic {
             severity: Severity::Error,
@@ -119,4 +138,29 @@ fn read(path: &Path, limits: &Limits) -> Result<String, Box<Diagnostic>> {
         diagnostic.snippet = snippet(&String::from_utf8_lossy(&bytes), Span { source: 0, line, column });
         diagnostic
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_a_file_holds() {
+        for (name, is_dag, tested) in [
+            ("dags/etl.yaml", true, None),
+            ("etl.test.yaml", false, Some("etl")),
+            ("a/etl_test.yml", false, Some("etl")),
+            ("test.yaml", true, None),
+            ("_test.yaml", true, None),
+            ("latest.yml", true, None),
+            (".etl.test.yaml", false, Some(".etl")),
+            ("defaults.yml", false, None),
+            ("etl_test.py", false, Some("etl")),
+        ] {
+            let path = Path::new(name);
+            assert_eq!((is_dag_file(path), tested_stem(path).as_deref()), (is_dag, tested), "{name}");
+            let is_test = tested.is_some() && name.contains(".y") && !name.starts_with('.');
+            assert_eq!(is_test_file(path), is_test, "{name}");
+        }
+    }
 }

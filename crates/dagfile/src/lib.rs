@@ -33,10 +33,11 @@ mod resolve;
 mod schedule;
 pub mod schema;
 mod task;
+pub mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, nearest};
 pub use document::{CompiledFile, Origin, compile};
-pub use file::{FileDefaults, is_dag_file, load_file};
+pub use file::{FileDefaults, is_dag_file, is_test_file, load_file, tested_stem};
 
 /// How large a file may be, in several ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use towpath_model::branch::Skips;
 use towpath_model::run::RunType;
 
@@ -57,6 +57,20 @@ impl Operator for Branch {
     }
 }
 
+/// What a task of a branching `operator` rules out when it has decided for `value`; nothing where
+/// it lets everything go on, or does not branch.
+#[must_use]
+pub fn skips(operator: &str, args: &Map<String, Value>, value: &Value) -> Option<Skips> {
+    match operator {
+        "branch" => chosen(value).map(Skips::AllExcept),
+        "short_circuit" if !is_true(value) => {
+            let all = args.get("ignore_downstream_trigger_rules").and_then(Value::as_bool).unwrap_or(true);
+            Some(if all { Skips::All } else { Skips::Direct })
+        }
+        _ => None,
+    }
+}
+
 /// The tasks or groups that a value names.
 fn chosen(value: &Value) -> Option<Vec<String>> {
     match value {
@@ -79,9 +93,9 @@ impl Operator for ShortCircuit {
             attempt.log.info("The condition is true: the run goes on");
             return Outcome::Success { value: Some(value) };
         }
-        let all = attempt.args.get("ignore_downstream_trigger_rules").and_then(Value::as_bool).unwrap_or(true);
         attempt.log.info("The condition is false: what is downstream is skipped");
-        Outcome::Branch { value: Some(value), skips: if all { Skips::All } else { Skips::Direct } }
+        let skips = skips("short_circuit", &attempt.args, &value).unwrap_or(Skips::All);
+        Outcome::Branch { value: Some(value), skips }
     }
 }
 

@@ -1,4 +1,9 @@
-//! What a schedule will do, without doing it: the answer to `next-runs`.
+//! What a schedule will do, without doing it: the answer to `next-runs`, and with [`calendar`],
+//! [`simulate`] and [`diff`] that to `schedule preview`.
+
+pub mod calendar;
+pub mod diff;
+pub mod simulate;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

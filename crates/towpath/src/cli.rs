@@ -8,6 +8,7 @@ mod backfills;
 mod completions;
 mod config;
 mod connections;
+mod dag_files;
 mod dags;
 mod db;
 mod follow;
@@ -16,6 +17,7 @@ mod order;
 mod pools;
 mod run;
 mod runs;
+mod schedule;
 mod scheduler;
 mod selection;
 mod target;
@@ -103,6 +105,9 @@ enum Command {
     /// List, check, trigger and pause DAGs
     #[command(subcommand)]
     Dags(dags::Command),
+    /// Look at schedules before they run
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// List and look at DAG runs, rerun them, decide how they ended
     #[command(subcommand)]
     Runs(runs::Command),
@@ -210,6 +215,7 @@ impl Cli {
             Command::Pools(command) => lifecycle::small_runtime()?.block_on(pools::run(command, session)),
             Command::Db(command) => lifecycle::small_runtime()?.block_on(db::run(command, session)),
             Command::Config(command) => config::run(command, session),
+            Command::Schedule(command) => schedule::run(command, session),
             Command::Completions(_) | Command::Version => unreachable!("answered before the settings are read"),
         }
     }

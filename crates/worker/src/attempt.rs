@@ -176,20 +176,32 @@ impl Job {
     }
 
     async fn context(&self, dag: &Dag, task: &Task) -> Result<Context, towpath_store::Error> {
-        let run = &self.claimed.run;
-        let previous = if asks_for_previous(task) { self.options.store.previous_success(run).await? } else { None };
-        Ok(Context {
-            map_index: self.claimed.key.map_index,
-            try_number: self.claimed.try_number,
-            max_tries: self.claimed.max_tries,
-            start_date: self.options.clock.now(),
-            hostname: self.options.job.hostname.clone(),
-            next_run_after: (task.operator == "latest_only").then(|| next_run_after(dag, run)).flatten(),
-            prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
-            prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
-            ..context(dag, task, run)
-        })
+        let options = &self.options;
+        claimed_context(&options.store, &options.job.hostname, options.clock.now(), &self.claimed, dag, task).await
     }
+}
+
+/// The context of a claimed attempt that starts at `now`.
+pub(crate) async fn claimed_context(
+    store: &towpath_store::Store,
+    hostname: &str,
+    now: chrono::DateTime<chrono::Utc>,
+    claimed: &ClaimedTask,
+    dag: &Dag,
+    task: &Task,
+) -> Result<Context, towpath_store::Error> {
+    let run = &claimed.run;
+    let previous = if asks_for_previous(task) { store.previous_success(run).await? } else { None };
+    Ok(Context {
+        map_index: claimed.key.map_index,
+        try_number: claimed.try_number,
+        max_tries: claimed.max_tries,
+        start_date: now,
+        hostname: hostname.to_owned(),
+        prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
+        prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
+        ..context(dag, task, run)
+    })
 }
 
 /// The context of a task's first try, without what only a worker knows.
@@ -221,7 +233,7 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         hostname: String::new(),
         prev_data_interval_success: None,
         prev_start_date_success: None,
-        next_run_after: None,
+        next_run_after: (task.operator == "latest_only").then(|| next_run_after(dag, run)).flatten(),
         native_templates: dag.spec().render_template_as_native_obj,
     }
 }

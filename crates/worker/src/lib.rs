@@ -23,6 +23,7 @@
 mod attempt;
 mod log_buffer;
 mod once;
+mod render;
 mod run_loop;
 mod scratch;
 mod services;
@@ -40,6 +41,7 @@ use towpath_store::{NewJob, Store};
 use crate::scratch::Scratch;
 
 pub use once::{Once, run_once};
+pub use render::{RenderError, render};
 
 /// What a worker needs.
 #[derive(Debug, Clone)]

@@ -11,7 +11,9 @@
 //! | `ticks` | the instants at which they fire in a time zone |
 //! | `grid` | from points in time to runs and data intervals |
 //! | `words` | a schedule in words |
+//! | `clock_change` | which runs a moved clock concerns |
 
+mod clock_change;
 mod cron;
 mod field;
 mod grid;
@@ -26,6 +28,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+pub use self::clock_change::ClockMark;
 pub use self::cron::CronExpression;
 use self::grid::{Every, Grid};
 use self::ticks::Ticks;

@@ -18,7 +18,7 @@ const HOUR: TimeDelta = TimeDelta::hours(1);
 /// step if that is longer.
 const FIRST_RUN_GRACE: TimeDelta = TimeDelta::minutes(5);
 /// Beyond the largest move of any clock (Samoa left out a day).
-const HORIZON: TimeDelta = TimeDelta::hours(25);
+pub(super) const HORIZON: TimeDelta = TimeDelta::hours(25);
 
 /// The merged firings of some expressions in one zone.
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +153,7 @@ fn prev(cron: &CronExpression, zone: Tz, time: DateTime<Utc>) -> Option<DateTime
 }
 
 /// The instant of a local time, and whether it had to be moved because it does not exist.
-fn resolve(zone: Tz, local: NaiveDateTime) -> Option<(DateTime<Utc>, bool)> {
+pub(super) fn resolve(zone: Tz, local: NaiveDateTime) -> Option<(DateTime<Utc>, bool)> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(at) => Some((at.to_utc(), false)),
         LocalResult::Ambiguous(a, b) => Some((a.max(b).to_utc(), false)),
@@ -169,7 +169,7 @@ fn resolve(zone: Tz, local: NaiveDateTime) -> Option<(DateTime<Utc>, bool)> {
     }
 }
 
-fn to_local(zone: Tz, time: DateTime<Utc>) -> NaiveDateTime {
+pub(super) fn to_local(zone: Tz, time: DateTime<Utc>) -> NaiveDateTime {
     time.with_timezone(&zone).naive_local()
 }
 

@@ -5,6 +5,7 @@ mod next_runs;
 mod pause;
 mod schema;
 mod show;
+mod test;
 mod trigger;
 mod validate;
 
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Check DAG files and print every problem in them
     Validate(validate::Args),
+    /// Run tests of DAGs, with made-up outcomes of their tasks
+    Test(test::Args),
     /// Start a run
     Trigger(trigger::Args),
     /// Pause DAGs: they get no new runs and start no tasks
@@ -38,6 +41,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::List(args) => list::run(&args, session).await,
         Command::Show(args) => show::run(&args, session).await,
         Command::Validate(args) => validate::run(&args, session),
+        Command::Test(args) => test::run(&args, session).await,
         Command::Trigger(args) => trigger::run(&args, session).await,
         Command::Pause(args) => pause::run(&args, true, session).await,
         Command::Unpause(args) => pause::run(&args, false, session).await,

@@ -15,6 +15,8 @@ fn main_pages() {
     insta::assert_snapshot!("dags", page(&["dags", "--help"]));
     insta::assert_snapshot!("dags_trigger", page(&["dags", "trigger", "--help"]));
     insta::assert_snapshot!("dags_next_runs", page(&["dags", "next-runs", "--help"]));
+    insta::assert_snapshot!("dags_test", page(&["dags", "test", "--help"]));
+    insta::assert_snapshot!("schedule_preview", page(&["schedule", "preview", "--help"]));
 }
 
 #[test]

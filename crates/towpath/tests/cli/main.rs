@@ -5,9 +5,11 @@
 mod backfills;
 mod config;
 mod daemon;
+mod dag_tests;
 mod dags;
 mod environment;
 mod flow;
 mod help;
 mod run;
+mod schedule;
 mod secrets;

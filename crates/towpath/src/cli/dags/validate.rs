@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::Serialize;
 use towpath_dagfile::{Diagnostic, Severity, is_dag_file};
 
-use crate::cli::target;
-use crate::exit::{Outcome, usage};
+use crate::cli::{dag_files, target};
+use crate::exit::Outcome;
 use crate::output::{self, Format, OutputArgs};
 use crate::session::Session;
 
@@ -48,7 +47,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
-    let files = find(args, session)?;
+    let files = dag_files::find(&args.paths, is_dag_file, session)?;
     let mut report = Report { files: files.len(), ..Report::default() };
     let mut defined: BTreeMap<String, PathBuf> = BTreeMap::new();
     for file in files {
@@ -68,57 +67,6 @@ pub(crate) fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
         format => output::data(format, &report)?,
     }
     Ok(if report.errors == 0 { Outcome::Success } else { Outcome::Failure })
-}
-
-/// The files to check, in order, as they are named in messages.
-fn find(args: &Args, session: &Session) -> anyhow::Result<Vec<PathBuf>> {
-    let cwd = &session.project_folder;
-    let mut files = Vec::new();
-    if args.paths.is_empty() {
-        let folder = &session.config.dags_dir.value;
-        if !folder.is_dir() {
-            return Err(usage(format!(
-                "there is no DAGs folder `{}`; name files or folders, or use --dags",
-                folder.display()
-            )));
-        }
-        walk(folder, &mut files)?;
-        // Shorter names read better, and editors find them as well.
-        return Ok(files.iter().map(|file| file.strip_prefix(cwd).unwrap_or(file).to_owned()).collect());
-    }
-    for path in &args.paths {
-        if path.is_dir() {
-            walk(path, &mut files)?;
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            return Err(usage(format!("there is no file or folder `{}`", path.display())));
-        }
-    }
-    Ok(files)
-}
-
-/// The DAG files below `folder`, by the same rules as the scheduler's: no hidden names, no defaults.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let unreadable = || format!("cannot read the folder `{}`", folder.display());
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
-        entries.push(entry.with_context(unreadable)?.path());
-    }
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with('.') {
-            continue;
-        }
-        // A link to a folder is not followed: it may lead back here.
-        if path.is_dir() && !path.is_symlink() {
-            walk(&path, files)?;
-        } else if path.is_file() && is_dag_file(&path) {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 fn defined_twice(dag_id: &str, file: &Path, first: &Path) -> Diagnostic {
