@@ -44,7 +44,7 @@ impl Error {
         match self {
             Self::NotFound { .. } | Self::Store(E::NotFound { .. }) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadRequest(_) | Self::Store(E::Invalid(_)) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Store(E::Invalid(_) | E::Params { .. }) => StatusCode::BAD_REQUEST,
             Self::Store(E::RunExists { .. } | E::Stale(_)) => StatusCode::CONFLICT,
             Self::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Template(_)
