@@ -88,9 +88,6 @@ impl Job {
             );
             return Outcome::Failed { error, retry: false };
         };
-        if let Err(errors) = params::check(&task.params, &self.claimed.run.conf) {
-            return Outcome::Failed { error: params::listed(&errors), retry: false };
-        }
         let dag_folder = self.dag_folder();
         let services = Arc::new(StoreServices {
             store: self.options.store.clone(),
@@ -219,6 +216,10 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
 
 /// Renders the arguments and lets the operator work, no longer than `execution_timeout`.
 pub(crate) async fn run_operator(options: &Options, attempt: &mut Attempt, stop: &Stop) -> Outcome {
+    // Those of the DAG were checked when the run was made.
+    if let Err(errors) = params::check(&attempt.task.params, &attempt.context.conf) {
+        return Outcome::Failed { error: params::listed(&errors), retry: false };
+    }
     let Some(operator) = options.registry.get(&attempt.task.operator) else {
         let error = format!("this worker has no operator `{}`", attempt.task.operator);
         return Outcome::Failed { error, retry: true };
