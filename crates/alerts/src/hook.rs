@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use towpath_model::alert::Event;
-use towpath_model::connection::Connection;
+use towpath_model::connection::{Connection, Secret};
 
 use crate::news::News;
 use crate::{Error, Failure};
@@ -63,7 +63,7 @@ fn told(error: reqwest::Error) -> String {
 /// for Slack have it. With a login, the two are those of HTTP.
 pub(crate) fn address_of(connection: &Connection) -> Result<String, Failure> {
     let wrong = |reason: &str| Failure::Passing(format!("connection `{}` {reason}", connection.conn_id));
-    let password = connection.password.as_ref().map(|password| password.expose()).filter(|text| !text.is_empty());
+    let password = connection.password.as_ref().map(Secret::expose).filter(|text| !text.is_empty());
     if let Some(whole) = password.filter(|text| text.starts_with("https://") || text.starts_with("http://")) {
         return Ok(whole.to_owned());
     }

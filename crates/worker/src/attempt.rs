@@ -89,9 +89,6 @@ impl Job {
             );
             return Outcome::Failed { error, retry: false };
         };
-        if let Err(errors) = params::check(&task.params, &self.claimed.run.conf) {
-            return Outcome::Failed { error: params::listed(&errors), retry: false };
-        }
         let dag_folder = self.dag_folder();
         let services = Arc::new(StoreServices {
             store: self.options.store.clone(),
@@ -267,6 +264,10 @@ fn check_branch(outcome: Outcome, dag: &Dag, task_id: &str) -> Outcome {
 
 /// Renders the arguments and lets the operator work, no longer than `execution_timeout`.
 pub(crate) async fn run_operator(options: &Options, attempt: &mut Attempt, stop: &Stop) -> Outcome {
+    // Those of the DAG were checked when the run was made.
+    if let Err(errors) = params::check(&attempt.task.params, &attempt.context.conf) {
+        return Outcome::Failed { error: params::listed(&errors), retry: false };
+    }
     let Some(operator) = options.registry.get(&attempt.task.operator) else {
         let error = format!("this worker has no operator `{}`", attempt.task.operator);
         return Outcome::Failed { error, retry: true };

@@ -49,6 +49,24 @@ fn a_failed_run_shows_why() {
     assert!(!ended.stdout.contains("never"), "{ended:#?}");
 }
 
+/// Those of a DAG are refused before there is a run; those of a task are its own affair.
+#[test]
+fn params_of_a_task_are_checked_when_it_runs() {
+    let environment = Environment::new();
+    environment.write(
+        "typed.yaml",
+        "tasks:\n  a:\n    operator: bash\n    bash_command: echo {{ params.n + 1 }}\n    params: {n: {default: 1, type: integer}}\n",
+    );
+    let wrong = ["--conf", "{\"n\": \"x\"}"];
+    let ended = environment.run(&[&["run", "typed.yaml"], &wrong[..]].concat());
+    assert_eq!(ended.code, 1, "{ended:#?}");
+    assert!(ended.stdout.contains("param `n`: \"x\" is not of type integer"), "{ended:#?}");
+    let ended = environment.run(&[&["tasks", "test", "typed.yaml", "a"], &wrong[..]].concat());
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, "failed: param `n`: \"x\" is not of type integer\n"));
+    let ended = environment.ok(&["run", "typed.yaml", "--conf", "{\"n\": 4}"]);
+    assert!(environment.ok(&["tasks", "logs", "typed", "a"]).stdout.contains('5'), "{ended:#?}");
+}
+
 #[test]
 fn retries_are_waited_for() {
     let environment = Environment::new();
