@@ -14,6 +14,7 @@ pub mod clock;
 pub mod connection;
 pub mod dag;
 pub mod duration;
+pub mod limits;
 pub mod operator;
 pub mod params;
 pub mod progress;

@@ -13,6 +13,7 @@
 
 pub mod attempt;
 pub mod bash;
+pub mod connection_test;
 pub mod http;
 pub mod log;
 pub mod process;

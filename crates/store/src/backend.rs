@@ -26,7 +26,13 @@ pub enum Dialect {
 /// One database.
 #[async_trait]
 pub(crate) trait Backend:
-    crate::dags::DagRows + crate::secrets::SecretRows + crate::reads::ReadRows + Send + Sync + std::fmt::Debug
+    crate::dags::DagRows
+    + crate::secrets::SecretRows
+    + crate::reads::ReadRows
+    + crate::explain::ExplainRows
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     fn dialect(&self) -> Dialect;
     async fn migrate(&self) -> Result<()>;
@@ -59,6 +65,10 @@ pub(crate) trait RunStatements {
     async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<(i64, String, Option<String>)>>;
     async fn expired_runs(&mut self, now: DateTime<Utc>) -> Result<Vec<i64>>;
     async fn running_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>>;
+    /// Locks all runs of a DAG, in the order of their keys; their states.
+    async fn lock_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<RunState>>;
+    /// False where it is not there or is running.
+    async fn delete_run(&mut self, key: i64) -> Result<bool>;
 }
 
 #[async_trait]

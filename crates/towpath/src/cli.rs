@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod dags;
 mod db;
+mod explain;
 mod follow;
 mod log_text;
 mod order;
@@ -98,12 +99,14 @@ enum Command {
     Scheduler(scheduler::Args),
     /// Start a worker alone
     Worker(worker::Args),
-    /// List, check, trigger and pause DAGs
+    /// List, check, trigger, pause and delete DAGs
     #[command(subcommand)]
     Dags(dags::Command),
-    /// List and look at DAG runs
+    /// List, look at, cancel and delete DAG runs
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Say why a DAG, a run or a task does not run, and what to do about it
+    Explain(explain::Args),
     /// List and test tasks, read their logs
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -196,6 +199,7 @@ impl Cli {
             Command::Worker(_) => lifecycle::runtime()?.block_on(worker::run(session)),
             Command::Run(args) => lifecycle::runtime()?.block_on(run::run(&args, session)),
             Command::Tasks(command) => lifecycle::runtime()?.block_on(tasks::run(command, session)),
+            Command::Explain(args) => lifecycle::small_runtime()?.block_on(explain::run(&args, session)),
             Command::Dags(command) => lifecycle::small_runtime()?.block_on(dags::run(command, session)),
             Command::Runs(command) => lifecycle::small_runtime()?.block_on(runs::run(command, session)),
             Command::Xcom(command) => lifecycle::small_runtime()?.block_on(xcom::run(command, session)),

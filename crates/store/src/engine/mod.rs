@@ -2,6 +2,7 @@
 
 pub(crate) mod advance;
 pub(crate) mod create_run;
+pub(crate) mod delete;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;

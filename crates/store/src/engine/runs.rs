@@ -33,7 +33,8 @@ impl Store {
     async fn start_run(&self, key: i64, dag_id: &str, foreground: bool, now: DateTime<Utc>) -> Result<bool> {
         let mut step = Step::begin(self, now).await?;
         let Some(dag) = step.tx.lock_dag(dag_id).await? else { return Ok(false) };
-        if !foreground && (dag.is_paused || dag.running >= dag.max_active_runs) {
+        // Its time has come, by the statement that found it.
+        if !dag.start(now, foreground).is_free(now) {
             return Ok(false);
         }
         step.lock_runs([key]).await?;
@@ -81,15 +82,15 @@ impl Store {
         Ok(expired)
     }
 
-    /// Ends a run now: it fails, what has not started is skipped, what runs is stopped. False where
-    /// it is over already.
+    /// Ends a run now, also one that has not started: it fails, what has not started is skipped, what
+    /// runs is stopped. False where it is over already.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn cancel_run(&self, key: i64, why: &str, now: DateTime<Utc>) -> Result<bool> {
         let mut step = Step::begin(self, now).await?;
         step.lock_runs([key]).await?;
-        let open = step.runs.get(&key).is_some_and(|run| run.lock.state == RunState::Running);
+        let open = step.runs.get(&key).is_some_and(|run| !run.lock.state.is_finished());
         if open {
             step.fail_run(key, why).await?;
             step.settle().await?;

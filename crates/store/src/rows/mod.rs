@@ -2,6 +2,7 @@
 //! parent names the database (`Db`, `DbRow`), its statements (`sql`, `queries`) and the [`Tx`].
 
 mod dags;
+mod explain;
 mod jobs;
 mod reads;
 mod runs;

@@ -57,7 +57,7 @@ fn task_key(row: &DbRow) -> Result<TaskKey> {
     })
 }
 
-fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
+pub(super) fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
     let blocked_by: Option<String> = row.try_get("blocked_by")?;
     let pool: String = row.try_get("pool")?;
     let waits = blocked_by.map(|limit| match limit.as_str() {

@@ -1,5 +1,7 @@
 //! `towpath runs ...`
 
+mod cancel;
+mod delete;
 mod list;
 pub(crate) mod show;
 
@@ -18,12 +20,18 @@ pub(crate) enum Command {
     List(list::Args),
     /// Show a run and its tasks
     Show(show::Args),
+    /// End a run now: it fails, what runs in it is stopped
+    Cancel(cancel::Args),
+    /// Delete a run with its tries, XComs and logs
+    Delete(delete::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
     match command {
         Command::List(args) => list::run(&args, session).await,
         Command::Show(args) => show::run(&args, session).await,
+        Command::Cancel(args) => cancel::run(&args, session).await,
+        Command::Delete(args) => delete::run(&args, session).await,
     }
 }
 
