@@ -126,10 +126,11 @@ impl Store {
 impl Step<'_> {
     /// Fails a locked run now, with everything unfinished in it skipped.
     async fn fail_run(&mut self, key: i64, why: &str) -> Result<()> {
-        let moves: Vec<MoveRow> = self
-            .tx
-            .not_started(key)
-            .await?
+        let not_started = self.tx.not_started(key).await?;
+        // What is queued holds slots already.
+        let queued = not_started.iter().filter(|row| row.state == TaskState::Queued);
+        self.freed_pools.extend(queued.map(|row| row.pool.clone()));
+        let moves: Vec<MoveRow> = not_started
             .into_iter()
             .map(|row| MoveRow {
                 run_key: key,

@@ -334,8 +334,20 @@ impl Class {
 }
 
 fn explanation(subject: Subject, state: String, reasons: Vec<Reason>, now: DateTime<Utc>) -> Explanation {
-    let reasons = reasons.into_iter().map(|reason| Told::new(reason, now)).collect();
+    let mut reasons: Vec<Told> = reasons.into_iter().map(|reason| Told::new(reason, now)).collect();
+    if let (Some(run_id), Some(task_id)) = (&subject.run_id, &subject.task_id) {
+        let index = subject.map_index.filter(|index| *index >= 0);
+        let index = index.map(|index| format!(" --map-index {index}")).unwrap_or_default();
+        for told in reasons.iter_mut().filter(|told| has_log(&told.reason)) {
+            told.advice = Some(format!("towpath tasks logs {} {task_id} --run-id {run_id}{index}", subject.dag_id));
+        }
+    }
     Explanation { subject, state, at: now, reasons, waiting: Vec::new(), left_out: 0 }
+}
+
+/// Whether the log of a try says more.
+fn has_log(reason: &Reason) -> bool {
+    matches!(reason, Reason::Running { .. } | Reason::Retry { .. } | Reason::Ended { state: TaskState::Failed, .. })
 }
 
 fn group(state: TaskState, count: u64, some: &[TaskInstanceRecord], reasons: Vec<Reason>, now: DateTime<Utc>) -> Group {

@@ -6,6 +6,8 @@
 mod harness;
 
 mod dags;
+mod deletes;
+mod explain;
 mod jobs;
 mod limits;
 mod random;

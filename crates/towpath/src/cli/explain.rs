@@ -12,9 +12,9 @@ use crate::session::{Session, find_dag, find_run};
 Asks the rules and limits that decide, with what they see now.
 
 Examples:
-  towpath explain flights_daily                           when it runs next, or why not
-  towpath explain flights_daily manual__2026-11-22        why the run waits, and what its tasks wait for
-  towpath explain flights_daily manual__2026-11-22 load   why that task does not run")]
+  towpath explain etl                              when it runs next, or why not
+  towpath explain etl manual__2026-11-22           why the run waits, and what waits in it
+  towpath explain etl manual__2026-11-22 load      why that task does not run")]
 pub(crate) struct Args {
     /// The DAG
     dag_id: String,

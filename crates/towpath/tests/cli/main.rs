@@ -6,6 +6,8 @@ mod config;
 mod daemon;
 mod dags;
 mod environment;
+mod explain;
 mod help;
+mod operate;
 mod run;
 mod secrets;
