@@ -18,6 +18,7 @@ mod body;
 mod dag_runs;
 mod dags;
 mod error;
+mod explain;
 pub mod guard;
 mod ids;
 mod import_errors;

@@ -10,7 +10,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::{Error, State, dag_runs, dags, guard, import_errors, monitor, observe, task_instances, xcoms};
+use crate::{Error, State, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms};
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -27,6 +27,7 @@ pub fn app(state: State, pages: Router) -> Router {
     let compress = CompressionLayer::new().compress_when(DefaultPredicate::new().and(streams));
     own(state.clone())
         .nest("/api/v2", airflow(state.clone()))
+        .nest("/api/towpath/v1", towpath(state.clone()))
         .merge(pages)
         // From the inside to the outside.
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -54,9 +55,9 @@ fn airflow(state: State) -> Router {
         .route("/monitor/health", get(monitor::health::airflow))
         .route("/version", get(monitor::version::get))
         .route("/dags", get(dags::list::get))
-        .route("/dags/{dag_id}", get(dags::get::get).patch(dags::patch::patch))
+        .route("/dags/{dag_id}", get(dags::get::get).patch(dags::patch::patch).delete(dags::delete::delete))
         .route("/dags/{dag_id}/dagRuns", get(dag_runs::list::get).post(dag_runs::trigger::post))
-        .route("/dags/{dag_id}/dagRuns/{run_id}", get(dag_runs::get::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}", get(dag_runs::get::get).delete(dag_runs::delete::delete))
         .route("/dags/{dag_id}/dagRuns/{run_id}/wait", get(dag_runs::wait::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(task_instances::list::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(task_instances::get::get))
@@ -68,6 +69,18 @@ fn airflow(state: State) -> Router {
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries", get(xcoms::list::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}", get(xcoms::get::get))
         .route("/importErrors", get(import_errors::list::get))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .with_state(state)
+}
+
+/// What Airflow has no call for, below `/api/towpath/v1`, with the names and errors of its API.
+fn towpath(state: State) -> Router {
+    Router::new()
+        .route("/dags/{dag_id}/explain", get(explain::dag::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/explain", get(explain::run::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/explain", get(explain::task::get))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(header(header::CACHE_CONTROL, "no-store"))

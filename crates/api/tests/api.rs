@@ -280,6 +280,76 @@ async fn pauses() {
 }
 
 #[tokio::test]
+async fn explains() {
+    check_replies(&[
+        "/api/towpath/v1/dags/etl/explain",
+        "/api/towpath/v1/dags/quiet/explain",
+        "/api/towpath/v1/dags/etl/dagRuns/first/explain",
+        "/api/towpath/v1/dags/etl/dagRuns/first/taskInstances/load/explain",
+        "/api/towpath/v1/dags/etl/dagRuns/first/taskInstances/check/explain",
+        "/api/towpath/v1/dags/nope/explain",
+        "/api/towpath/v1/dags/etl/dagRuns/first/taskInstances/nope/explain",
+        "/api/towpath/v1/nope",
+    ])
+    .await;
+    for server in Server::all().await {
+        server.trigger(&json!({"logical_date": null, "dag_run_id": "second", "conf": {"day": 1}})).await;
+        let run = "/api/towpath/v1/dags/etl/dagRuns/second";
+        let told = server.get(&format!("{run}/taskInstances/load/explain")).await.json();
+        let texts: Vec<&str> =
+            told["reasons"].as_array().unwrap().iter().map(|reason| reason["text"].as_str().unwrap()).collect();
+        assert_eq!(
+            texts,
+            ["waits for upstream `check` (waits itself)", "in the end it waits for `extract` (queued, 1st try)"],
+            "{told}"
+        );
+        let told = server.get(&format!("{run}/explain")).await.json();
+        let groups: Vec<(&str, u64, &str)> = told["waiting"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|group| {
+                let text = group["reasons"][0]["text"].as_str().unwrap();
+                (group["state"].as_str().unwrap(), group["count"].as_u64().unwrap(), text)
+            })
+            .collect();
+        assert_eq!(
+            groups,
+            [
+                ("queued", 1, "queued since 04:06:40Z; 0 of 4 slots are busy on 1 live worker of queue `default`"),
+                ("none", 1, "waits for upstream `extract` (queued, 1st try)"),
+                ("none", 1, "in the end it waits for `extract` (queued, 1st try)"),
+            ],
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn deletes() {
+    for server in Server::all().await {
+        let delete = async |path: &str| {
+            let reply = server.send(Request::delete(path).body(Body::empty()).unwrap()).await;
+            (reply.status.as_u16(), reply.text)
+        };
+        server.trigger(&json!({"logical_date": null, "dag_run_id": "second", "conf": {"day": 1}})).await;
+        let second = "/api/v2/dags/etl/dagRuns/second";
+        let running = "The DagRun with dag_id: `etl` and run_id: `second` cannot be deleted in running state";
+        assert_eq!(delete(second).await, (409, json!({"detail": running}).to_string()));
+        let running = "Task instances of dag with id: 'etl' are still running";
+        assert_eq!(delete("/api/v2/dags/etl").await, (409, json!({"detail": running}).to_string()));
+        assert_eq!(delete("/api/v2/dags/etl/dagRuns/first").await, (204, String::new()));
+        assert_eq!(server.get("/api/v2/dags/etl/dagRuns/first").await.status.as_u16(), 404);
+        assert_eq!(delete("/api/v2/dags/etl/dagRuns/first").await.0, 404);
+        let run = server.world.store.run("etl", "second").await.unwrap().unwrap();
+        assert!(server.world.store.cancel_run(run.key, "no more", fixture::begin()).await.unwrap());
+        assert_eq!(delete("/api/v2/dags/etl").await, (204, String::new()));
+        assert_eq!(delete("/api/v2/dags/etl").await.0, 404);
+        assert_eq!(server.get(second).await.status.as_u16(), 404);
+    }
+}
+
+#[tokio::test]
 async fn methods_and_sites() {
     for server in Server::all().await {
         let reply = server.with_body("DELETE", "/api/v2/dags", &json!({})).await;

@@ -17,6 +17,7 @@ pub mod connection;
 pub mod dag;
 pub mod duration;
 pub mod expand;
+pub mod limits;
 pub mod operator;
 pub mod params;
 pub mod progress;

@@ -6,7 +6,7 @@
 
 use crate::dag::{Dag, Task};
 use crate::state::TaskState;
-use crate::trigger_rule::{UpstreamCounts, Verdict};
+use crate::trigger_rule::{Because, Evaluation, UpstreamCounts, Verdict};
 
 /// A task instance as a new run starts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,18 +17,34 @@ pub struct Initial {
     pub upstream: UpstreamCounts,
 }
 
+/// A decision with its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// The state that a task instance takes now, or `None` while it waits.
+    pub state: Option<TaskState>,
+    pub because: Because,
+}
+
 /// What the trigger rule of `task` makes of a task instance that has not been decided: the state
 /// that it takes now, or `None` while it waits.
 #[must_use]
 pub fn decide(task: &Task, upstream: UpstreamCounts) -> Option<TaskState> {
-    match task.trigger_rule.evaluate(upstream) {
+    evaluate(task, upstream).state
+}
+
+/// As [`decide`], with what settled it.
+#[must_use]
+pub fn evaluate(task: &Task, upstream: UpstreamCounts) -> Decision {
+    let Evaluation { verdict, because } = task.trigger_rule.judge(upstream);
+    let state = match verdict {
         Verdict::Run if task.ends_without_worker() => Some(TaskState::Success),
         Verdict::Run => Some(TaskState::Scheduled),
         Verdict::Skip => Some(TaskState::Skipped),
         Verdict::FailUpstream => Some(TaskState::UpstreamFailed),
         Verdict::Remove => Some(TaskState::Removed),
         Verdict::Wait => None,
-    }
+    };
+    Decision { state, because }
 }
 
 /// All task instances of a run that starts now, in the order of [`Dag::tasks`]. What ends without

@@ -94,6 +94,31 @@ pub enum Verdict {
     Remove,
 }
 
+/// What settled a [`Verdict`]: the part of the counts that the rule looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// Nothing is upstream, or the rule waits for nothing.
+    Free,
+    /// What has not ended can still change the answer.
+    Open,
+    /// All have ended, as the rule wants it.
+    Fulfilled,
+    /// One that ended in one of these states is enough.
+    OneOf(&'static [TaskState]),
+    /// All have ended, and none of them in one of these states.
+    NoneOf(&'static [TaskState]),
+    /// All have ended in this state.
+    All(TaskState),
+}
+
+/// A verdict with its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Evaluation {
+    pub verdict: Verdict,
+    pub because: Because,
+}
+
 impl UpstreamCounts {
     /// How many have ended.
     #[must_use]
@@ -129,53 +154,72 @@ impl UpstreamCounts {
 
 impl TriggerRule {
     /// Decides from the counts alone. A task without upstream runs under every rule.
+    #[must_use]
+    pub fn evaluate(self, up: UpstreamCounts) -> Verdict {
+        self.judge(up).verdict
+    }
+
+    /// As [`TriggerRule::evaluate`], with what settled it.
     ///
     /// Several rules fail or skip a task before all of its upstream has ended: as soon as nothing
     /// that is still open can change the answer, or, where Airflow is hastier than that, when
     /// Airflow does.
     #[must_use]
-    pub fn evaluate(self, up: UpstreamCounts) -> Verdict {
+    pub fn judge(self, up: UpstreamCounts) -> Evaluation {
+        use Because::{All, Free, Fulfilled, NoneOf, OneOf, Open};
         use Verdict::{FailUpstream, Run, Skip, Wait};
         if up.total == 0 {
-            return Run;
+            return Evaluation { verdict: Run, because: Free };
         }
         let all_done = up.done() >= up.total;
         let bad = up.failed + up.upstream_failed;
-        let wait_unless = |done: bool, verdict: Verdict| if done { verdict } else { Wait };
-        match self {
-            Self::Always => Run,
-            Self::AllDone => wait_unless(all_done, Run),
-            Self::AllSuccess if bad > 0 => FailUpstream,
-            Self::AllSuccess if up.skipped > 0 => Skip,
-            Self::AllSuccess => wait_unless(all_done, Run),
-            Self::AllFailed if up.success + up.skipped > 0 => Skip,
-            Self::AllFailed => wait_unless(all_done, Run),
-            Self::AllSkipped if up.success + bad > 0 => Skip,
-            Self::AllSkipped => wait_unless(up.skipped >= up.total, Run),
-            Self::OneSuccess if up.success > 0 => Run,
-            Self::OneSuccess if up.skipped >= up.total => Skip,
-            Self::OneSuccess => wait_unless(all_done, FailUpstream),
-            Self::OneFailed if bad > 0 => Run,
-            Self::OneFailed => wait_unless(all_done, Skip),
-            Self::OneDone if up.success + up.failed > 0 => Run,
-            Self::OneDone => wait_unless(all_done, Skip),
-            Self::NoneFailed if bad > 0 => FailUpstream,
-            Self::NoneFailed => wait_unless(all_done, Run),
-            Self::NoneFailedMinOneSuccess if bad > 0 => FailUpstream,
-            Self::NoneFailedMinOneSuccess if up.skipped >= up.total => Skip,
-            Self::NoneFailedMinOneSuccess if up.success == 0 => wait_unless(all_done, FailUpstream),
-            Self::NoneFailedMinOneSuccess => wait_unless(all_done, Run),
-            Self::NoneSkipped if up.skipped > 0 => Skip,
-            Self::NoneSkipped => wait_unless(all_done, Run),
-            Self::AllDoneMinOneSuccess if up.skipped > 0 => Skip,
-            Self::AllDoneMinOneSuccess if up.success == 0 => wait_unless(all_done, FailUpstream),
-            Self::AllDoneMinOneSuccess => wait_unless(all_done, Run),
-            Self::AllDoneSetupSuccess if up.setups == 0 || up.setup_success > 0 => wait_unless(all_done, Run),
-            Self::AllDoneSetupSuccess if up.setup_skipped >= up.setups => wait_unless(all_done, Skip),
-            Self::AllDoneSetupSuccess => wait_unless(all_done, FailUpstream),
-        }
+        let wait_unless = |done: bool, verdict, because| if done { (verdict, because) } else { (Wait, Open) };
+        let (verdict, because) = match self {
+            Self::Always => (Run, Free),
+            Self::AllDone => wait_unless(all_done, Run, Fulfilled),
+            Self::AllSuccess if bad > 0 => (FailUpstream, OneOf(BAD)),
+            Self::AllSuccess if up.skipped > 0 => (Skip, OneOf(SKIPPED)),
+            Self::AllSuccess => wait_unless(all_done, Run, Fulfilled),
+            Self::AllFailed if up.success + up.skipped > 0 => (Skip, OneOf(GOOD)),
+            Self::AllFailed => wait_unless(all_done, Run, Fulfilled),
+            Self::AllSkipped if up.success + bad > 0 => (Skip, OneOf(RAN)),
+            Self::AllSkipped => wait_unless(up.skipped >= up.total, Run, Fulfilled),
+            Self::OneSuccess if up.success > 0 => (Run, OneOf(SUCCESS)),
+            Self::OneSuccess if up.skipped >= up.total => (Skip, All(TaskState::Skipped)),
+            Self::OneSuccess => wait_unless(all_done, FailUpstream, NoneOf(SUCCESS)),
+            Self::OneFailed if bad > 0 => (Run, OneOf(BAD)),
+            Self::OneFailed => wait_unless(all_done, Skip, NoneOf(BAD)),
+            Self::OneDone if up.success + up.failed > 0 => (Run, OneOf(DONE)),
+            Self::OneDone => wait_unless(all_done, Skip, NoneOf(DONE)),
+            Self::NoneFailed if bad > 0 => (FailUpstream, OneOf(BAD)),
+            Self::NoneFailed => wait_unless(all_done, Run, Fulfilled),
+            Self::NoneFailedMinOneSuccess if bad > 0 => (FailUpstream, OneOf(BAD)),
+            Self::NoneFailedMinOneSuccess if up.skipped >= up.total => (Skip, All(TaskState::Skipped)),
+            Self::NoneFailedMinOneSuccess if up.success == 0 => wait_unless(all_done, FailUpstream, NoneOf(SUCCESS)),
+            Self::NoneFailedMinOneSuccess => wait_unless(all_done, Run, Fulfilled),
+            Self::NoneSkipped if up.skipped > 0 => (Skip, OneOf(SKIPPED)),
+            Self::NoneSkipped => wait_unless(all_done, Run, Fulfilled),
+            Self::AllDoneMinOneSuccess if up.skipped > 0 => (Skip, OneOf(SKIPPED)),
+            Self::AllDoneMinOneSuccess if up.success == 0 => wait_unless(all_done, FailUpstream, NoneOf(SUCCESS)),
+            Self::AllDoneMinOneSuccess => wait_unless(all_done, Run, Fulfilled),
+            Self::AllDoneSetupSuccess if up.setups == 0 || up.setup_success > 0 => {
+                wait_unless(all_done, Run, Fulfilled)
+            }
+            Self::AllDoneSetupSuccess if up.setup_skipped >= up.setups => {
+                wait_unless(all_done, Skip, All(TaskState::Skipped))
+            }
+            Self::AllDoneSetupSuccess => wait_unless(all_done, FailUpstream, NoneOf(SUCCESS)),
+        };
+        Evaluation { verdict, because }
     }
 }
+
+const SUCCESS: &[TaskState] = &[TaskState::Success];
+const SKIPPED: &[TaskState] = &[TaskState::Skipped];
+const BAD: &[TaskState] = &[TaskState::Failed, TaskState::UpstreamFailed];
+const GOOD: &[TaskState] = &[TaskState::Success, TaskState::Skipped];
+const DONE: &[TaskState] = &[TaskState::Success, TaskState::Failed];
+const RAN: &[TaskState] = &[TaskState::Success, TaskState::Failed, TaskState::UpstreamFailed];
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +249,34 @@ mod tests {
                         let hangs = rule == TriggerRule::AllSkipped && up.removed > 0 && up.skipped + up.removed == 3;
                         assert_eq!(rule.evaluate(up) == Verdict::Wait, hangs, "{rule} on {a}, {b}, {c}");
                     }
+                }
+            }
+        }
+    }
+
+    /// The reason is one that the counts bear out, and it goes with its verdict.
+    #[test]
+    fn reasons_hold() {
+        let ends: Vec<Option<TaskState>> =
+            TaskState::iter().filter(|s| s.is_finished()).map(Some).chain([None]).collect();
+        for rule in TriggerRule::iter() {
+            for a in &ends {
+                for b in &ends {
+                    let mut up = UpstreamCounts { total: 2, ..UpstreamCounts::default() };
+                    let ended: Vec<TaskState> = [*a, *b].into_iter().flatten().collect();
+                    ended.iter().for_each(|state| up.record(*state, false));
+                    let Evaluation { verdict, because } = rule.judge(up);
+                    let holds = match because {
+                        Because::Free => rule == TriggerRule::Always && verdict == Verdict::Run,
+                        Because::Open => verdict == Verdict::Wait,
+                        Because::Fulfilled => verdict == Verdict::Run && ended.len() == 2,
+                        Because::OneOf(states) => ended.iter().any(|state| states.contains(state)),
+                        Because::NoneOf(states) => {
+                            ended.len() == 2 && !ended.iter().any(|state| states.contains(state))
+                        }
+                        Because::All(state) => ended == [state, state],
+                    };
+                    assert!(holds, "{rule} on {ended:?}: {verdict:?} because {because:?}");
                 }
             }
         }

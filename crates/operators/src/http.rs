@@ -3,6 +3,7 @@
 //! It runs as async code in the worker: no process, and no thread while it waits. Passwords are never part of a message:
 //! URLs are shown without their user information and go through the log's masking.
 
+mod probe;
 mod request;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::attempt::{Attempt, Operator, Outcome};
 use crate::template::{Limits, Renderer};
+pub(crate) use probe::probe;
 use request::Prepared;
 
 /// Longest body that is read, bytes.

@@ -14,6 +14,7 @@
 pub mod attempt;
 pub mod bash;
 pub mod branch;
+pub mod connection_test;
 pub mod http;
 pub mod log;
 pub mod process;

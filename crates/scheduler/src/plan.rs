@@ -11,6 +11,7 @@
 //! - A paused DAG has none, and one whose file is gone neither.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use towpath_model::limits;
 use towpath_model::timetable::{Bounds, DataInterval, DueRun, Schedule};
 use towpath_store::SchedulableDag;
 
@@ -66,7 +67,7 @@ pub(crate) fn bounds(dag: &towpath_model::dag::Dag) -> Bounds {
 fn plan_timed(dag: &SchedulableDag, now: DateTime<Utc>, actions: &mut Vec<Action>) {
     let stored = dag.record.next_run;
     let is_due = |run: &DueRun| run.run_after <= now;
-    let room = dag.record.max_active_runs.saturating_sub(dag.active_runs).min(MAX_CREATES);
+    let room = limits::runs_room(dag.record.max_active_runs, dag.active_runs).min(MAX_CREATES);
     let valid = stored.filter(|run| is_due(run) && is_still_next(dag, run));
     let Some(mut due) = valid.or_else(|| next_after(dag, dag.last_interval, now)) else {
         actions.push(set_next(dag, None));

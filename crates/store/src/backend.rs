@@ -32,6 +32,7 @@ pub(crate) trait Backend:
     + crate::reads::ReadRows
     + crate::engine::backfill::BackfillRows
     + crate::alerts::AlertRows
+    + crate::explain::ExplainRows
     + Send
     + Sync
     + std::fmt::Debug
@@ -74,6 +75,10 @@ pub(crate) trait RunStatements {
     async fn startable_runs(&mut self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Startable>>;
     async fn expired_runs(&mut self, now: DateTime<Utc>) -> Result<Vec<i64>>;
     async fn running_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>>;
+    /// Locks all runs of a DAG, in the order of their keys; their states.
+    async fn lock_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<RunState>>;
+    /// False where it is not there or is running.
+    async fn delete_run(&mut self, key: i64) -> Result<bool>;
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+pub(crate) use towpath_model::limits::Limit;
 use towpath_model::state::TaskState;
 use towpath_model::trigger_rule::UpstreamCounts;
 
@@ -70,16 +71,6 @@ pub(crate) struct NewTaskRow {
     pub(crate) up_skipped: u32,
     pub(crate) up_upstream_failed: u32,
     pub(crate) up_removed: u32,
-}
-
-/// The limit that a scheduled task instance waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Limit {
-    Run,
-    Pool,
-    /// The task's own conditions on other runs and instances.
-    Gate,
 }
 
 /// An attempt that a worker holds.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use towpath_model::canonical;
 use towpath_model::dag::{Dag, DagSpec};
+use towpath_model::limits::Start;
 use towpath_model::timetable::{DataInterval, DueRun};
 
 use crate::backend::Tx;
@@ -62,6 +63,14 @@ pub(crate) struct LockedDag {
     pub(crate) next_for_version: Option<i64>,
 }
 
+impl LockedDag {
+    /// What the start of a run of it depends on.
+    pub(crate) fn start(&self, run_after: DateTime<Utc>, is_foreground: bool) -> Start {
+        let (is_paused, max_active_runs) = (self.is_paused, self.max_active_runs);
+        Start { run_after, is_foreground, is_paused, max_active_runs, running: self.running }
+    }
+}
+
 /// A DAG to insert or update.
 #[derive(Debug, Serialize)]
 pub(crate) struct DagRow<'a> {
@@ -108,6 +117,8 @@ pub(crate) trait DagStatements {
     async fn set_import_errors(&mut self, errors: &[(&str, &str)], now: DateTime<Utc>) -> Result<()>;
     async fn clear_import_errors(&mut self, files: &[&str]) -> Result<()>;
     async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>>;
+    /// Deletes a DAG with its versions and runs, which are locked.
+    async fn delete_dag(&mut self, dag_id: &str) -> Result<()>;
 }
 
 #[async_trait]

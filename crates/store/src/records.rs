@@ -114,6 +114,8 @@ pub struct TaskInstanceRecord {
     pub queue: String,
     pub priority_weight: i64,
     pub upstream: UpstreamCounts,
+    /// Whether it waits for other runs or instances of its task ([`towpath_model::dag::Gates`]).
+    pub at_gate: bool,
     /// Why it ended as it did, or what keeps it waiting.
     pub note: Option<String>,
 }

@@ -11,6 +11,7 @@ mod connections;
 mod dag_files;
 mod dags;
 mod db;
+mod explain;
 mod follow;
 mod log_text;
 mod order;
@@ -102,18 +103,20 @@ enum Command {
     Scheduler(scheduler::Args),
     /// Start a worker alone
     Worker(worker::Args),
-    /// List, check, trigger and pause DAGs
+    /// List, check, trigger, pause and delete DAGs
     #[command(subcommand)]
     Dags(dags::Command),
     /// Look at schedules before they run
     #[command(subcommand)]
     Schedule(schedule::Command),
-    /// List and look at DAG runs, rerun them, decide how they ended
+    /// List, look at, rerun, cancel and delete DAG runs, decide how they ended
     #[command(subcommand)]
     Runs(runs::Command),
     /// Make up for the runs of a span of time
     #[command(subcommand)]
     Backfills(backfills::Command),
+    /// Say why a DAG, a run or a task does not run, and what to do about it
+    Explain(explain::Args),
     /// List and test tasks, read their logs, let them run again
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -206,6 +209,7 @@ impl Cli {
             Command::Worker(_) => lifecycle::runtime()?.block_on(worker::run(session)),
             Command::Run(args) => lifecycle::runtime()?.block_on(run::run(&args, session)),
             Command::Tasks(command) => lifecycle::runtime()?.block_on(tasks::run(command, session)),
+            Command::Explain(args) => lifecycle::small_runtime()?.block_on(explain::run(&args, session)),
             Command::Dags(command) => lifecycle::small_runtime()?.block_on(dags::run(command, session)),
             Command::Runs(command) => lifecycle::small_runtime()?.block_on(runs::run(command, session)),
             Command::Backfills(command) => lifecycle::small_runtime()?.block_on(backfills::run(command, session)),

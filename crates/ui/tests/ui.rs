@@ -121,7 +121,7 @@ async fn pages_show_what_is_there() {
         site.get(run).await.shows(&[
             "What failed",
             "exit code 1",
-            "something upstream failed",
+            "trigger rule all_success: upstream `check` failed, so it is upstream_failed",
             "by hand",
             "2026-02-02 00:00 UTC",
             "&#34;day&#34;: &#34;2026-02-02&#34;",
@@ -235,7 +235,11 @@ async fn triggers() {
         assert_eq!(page.status.as_u16(), 303, "{}", page.text);
         let to = page.headers[header::LOCATION].to_str().unwrap();
         assert!(to.starts_with("/dags/etl/runs/manual__2026-02-03T04%3A06%3A40"), "{to}");
-        site.get(to).await.shows(&["mine", "2026-02-03 00:00 UTC", "waits for a worker of queue default"]);
+        site.get(to).await.shows(&[
+            "mine",
+            "2026-02-03 00:00 UTC",
+            "0 of 4 slots are busy on 1 live worker of queue `default`",
+        ]);
 
         let page = site.post("/dags/etl/trigger", "conf=%7Bbad&note=kept&logical_date=soon").await;
         assert_eq!(page.status.as_u16(), 422);
@@ -264,7 +268,9 @@ async fn triggers() {
 
         // A paused DAG: its run waits, unless it is unpaused with it.
         let page = site.post("/dags/quiet/trigger", "").await;
-        site.get(page.headers[header::LOCATION].to_str().unwrap()).await.shows(&["waits until the DAG is unpaused"]);
+        site.get(page.headers[header::LOCATION].to_str().unwrap())
+            .await
+            .shows(&["DAG `quiet` is paused: what runs goes on, nothing else starts"]);
         world.pass(1);
         site.post("/dags/quiet/trigger", "unpause=1").await;
         assert!(!site.store.dag("quiet").await.unwrap().unwrap().is_paused);

@@ -1,5 +1,6 @@
 //! DAG runs.
 
+pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod trigger;
@@ -96,7 +97,9 @@ pub(crate) async fn find(state: &State, dag_id: &str, run_id: &str) -> Result<Ru
         ));
     }
     let run = state.store.run(dag_id, run_id).await?;
-    run.ok_or_else(|| {
-        Error::NotFound(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
-    })
+    run.ok_or_else(|| not_found(dag_id, run_id))
+}
+
+fn not_found(dag_id: &str, run_id: &str) -> Error {
+    Error::NotFound(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
 }

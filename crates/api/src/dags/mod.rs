@@ -1,5 +1,6 @@
 //! DAGs.
 
+pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod patch;

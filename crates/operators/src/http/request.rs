@@ -144,7 +144,7 @@ fn url(endpoint: &str, connection: Option<&Connection>) -> Result<Url, Failure> 
 }
 
 /// `https://host:8443` of a connection. Its host may have a scheme; else `schema` is the scheme, and `http` without one.
-fn base(connection: &Connection) -> Result<String, Failure> {
+pub(super) fn base(connection: &Connection) -> Result<String, Failure> {
     let conn_id = &connection.conn_id;
     let host = connection.host.as_deref().unwrap_or_default();
     if host.is_empty() {
@@ -172,7 +172,11 @@ fn is_host_of(connection: &Connection, url: &Url) -> bool {
 }
 
 /// Login and extras of a connection.
-fn apply(connection: &Connection, headers: &mut HeaderMap, options: &mut Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn apply(
+    connection: &Connection,
+    headers: &mut HeaderMap,
+    options: &mut Map<String, Value>,
+) -> Result<(), Failure> {
     let extra = connection.extra_dejson().map_err(|error| Failure::lasting(error.to_string()))?;
     for (name, value) in extra {
         if OPTIONS.contains(&name.as_str()) {

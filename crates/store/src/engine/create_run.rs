@@ -83,8 +83,7 @@ impl Store {
             .version_id
             .or(dag.version_id)
             .ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
-        let open = !dag.is_paused && dag.running < dag.max_active_runs;
-        let start = new.run_after <= now && (new.queue.is_some() || open);
+        let start = dag.start(new.run_after, new.queue.is_some()).is_free(now);
         let key = step.insert_run(&new, &id, version_id, start).await?.ok_or_else(|| {
             let what = new.logical_date.map_or_else(
                 || format!("with the id `{id}`"),
@@ -123,7 +122,7 @@ impl Store {
             ..NewRun::manual(dag_id, due.run_after, TriggeredBy::Timetable)
         };
         let id = run_id(RunType::Scheduled, due.run_after);
-        let key = step.insert_run(&new, &id, version_id, dag.running < dag.max_active_runs).await?;
+        let key = step.insert_run(&new, &id, version_id, dag.start(due.run_after, false).is_free(now)).await?;
         // A run of that date may exist already, made by hand: then this fire is done as well.
         step.tx.set_next_runs(&[NextRow::new(dag_id, version_id, next)]).await?;
         step.topics.insert(Topic::Schedule);

@@ -5,6 +5,7 @@ mod alerts;
 pub(crate) mod backfill;
 pub(crate) mod clear;
 pub(crate) mod create_run;
+pub(crate) mod delete;
 pub(crate) mod expand;
 pub(crate) mod gates;
 pub(crate) mod jobs;

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use towpath_model::limits::{self, Limit};
 use towpath_model::state::TaskState;
 
 use super::gates::Gates;
 use super::{Ready, Step};
 use crate::Result;
-use crate::batch::{Limit, MoveRow, TaskRow};
+use crate::batch::{MoveRow, TaskRow};
 
 /// Fewest waiting rows to fetch at a time.
 const FETCH: i64 = 64;
@@ -43,11 +44,8 @@ impl Room {
         if !self.gates.is_open(row) {
             return Err(Limit::Gate);
         }
-        if self.run(row.key.run_key) < 1 {
-            return Err(Limit::Run);
-        }
-        if self.pool(&row.pool) < row.pool_slots {
-            return Err(Limit::Pool);
+        if let Some(limit) = limits::full(self.run(row.key.run_key), self.pool(&row.pool), row.pool_slots).next() {
+            return Err(limit);
         }
         *self.runs.entry(row.key.run_key).or_default() -= 1;
         *self.pools.entry(row.pool.clone()).or_default() -= row.pool_slots;
@@ -97,7 +95,7 @@ impl Step<'_> {
             let rows = self.tx.blocked_by_run(key, limit).await?;
             let all = (rows.len() as i64) < limit;
             let stuck: Vec<TaskRow>;
-            (fits, stuck) = rows.into_iter().partition(|row| room.pool(&row.pool) >= row.pool_slots);
+            (fits, stuck) = rows.into_iter().partition(|row| limits::fits_pool(room.pool(&row.pool), row.pool_slots));
             let moves: Vec<_> =
                 stuck.iter().map(|row| to(row, TaskState::Scheduled, Some(Limit::Pool), false)).collect();
             self.apply(&moves).await?;
@@ -120,12 +118,12 @@ impl Step<'_> {
         let live = self.tx.live(&keys).await?;
         let mut room = Room { wanted: live.wanted, ..Room::default() };
         for (key, run) in &self.runs {
-            let open = run.lock.state == towpath_model::state::RunState::Running && !run.lock.is_paused;
             let busy = live.runs.get(key).copied().unwrap_or(0);
             if busy > 0 {
                 self.busy.insert(*key);
             }
-            room.runs.insert(*key, if open { run.lock.max_active_tasks - busy } else { 0 });
+            let lock = &run.lock;
+            room.runs.insert(*key, limits::run_room(lock.state, lock.is_paused, lock.max_active_tasks, busy));
         }
         for (name, slots) in slots {
             let free = slots - live.pools.get(&name).copied().unwrap_or(0);
@@ -220,9 +218,8 @@ impl Step<'_> {
         let locks = self.tx.lock_free_runs(&keys).await?;
         let live = self.tx.live(&locks.iter().map(|lock| lock.key).collect::<Vec<_>>()).await?.runs;
         for lock in &locks {
-            let open = lock.state == towpath_model::state::RunState::Running && !lock.is_paused;
-            let free = lock.max_active_tasks - live.get(&lock.key).copied().unwrap_or(0);
-            room.runs.insert(lock.key, if open { free } else { 0 });
+            let busy = live.get(&lock.key).copied().unwrap_or(0);
+            room.runs.insert(lock.key, limits::run_room(lock.state, lock.is_paused, lock.max_active_tasks, busy));
         }
         self.adopt(locks).await
     }
@@ -249,11 +246,8 @@ pub(crate) const NEW_RUN: i64 = -1;
 impl Room {
     /// Takes slots for a task instance of a new run.
     pub(crate) fn take_new(&mut self, pool: &str, pool_slots: i64) -> Result<(), Limit> {
-        if self.run(NEW_RUN) < 1 {
-            return Err(Limit::Run);
-        }
-        if self.pool(pool) < pool_slots {
-            return Err(Limit::Pool);
+        if let Some(limit) = limits::full(self.run(NEW_RUN), self.pool(pool), pool_slots).next() {
+            return Err(limit);
         }
         *self.runs.entry(NEW_RUN).or_default() -= 1;
         *self.pools.entry(pool.to_owned()).or_default() -= pool_slots;

@@ -46,11 +46,13 @@ impl Store {
         let key = run.key;
         let mut step = Step::begin(self, now).await?;
         let Some(dag) = step.tx.lock_dag(&run.dag_id).await? else { return Ok(false) };
-        let has_room = match run.backfill_id {
-            Some(id) => step.tx.backfill_room(id).await? > 0,
-            None => dag.running < dag.max_active_runs,
-        };
-        if !run.is_foreground && (dag.is_paused || !has_room) {
+        // Its time has come, by the statement that found it.
+        let mut start = dag.start(now, run.is_foreground);
+        if let Some(id) = run.backfill_id {
+            // A backfill has a limit of its own.
+            start.running = start.max_active_runs - step.tx.backfill_room(id).await?;
+        }
+        if !start.is_free(now) {
             return Ok(false);
         }
         step.lock_runs([key]).await?;
@@ -99,15 +101,15 @@ impl Store {
         Ok(expired)
     }
 
-    /// Ends a run now: it fails, what has not started is skipped, what runs is stopped. False where
-    /// it is over already.
+    /// Ends a run now, also one that has not started: it fails, what has not started is skipped, what
+    /// runs is stopped. False where it is over already.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn cancel_run(&self, key: i64, why: &str, now: DateTime<Utc>) -> Result<bool> {
         let mut step = Step::begin(self, now).await?;
         step.lock_runs([key]).await?;
-        let open = step.runs.get(&key).is_some_and(|run| run.lock.state == RunState::Running);
+        let open = step.runs.get(&key).is_some_and(|run| !run.lock.state.is_finished());
         if open {
             step.fail_run(key, why).await?;
             step.settle().await?;
@@ -149,10 +151,11 @@ impl Step<'_> {
 
     /// Fails a locked run now, with everything unfinished in it skipped.
     async fn fail_run(&mut self, key: i64, why: &str) -> Result<()> {
-        let moves: Vec<MoveRow> = self
-            .tx
-            .not_started(key)
-            .await?
+        let not_started = self.tx.not_started(key).await?;
+        // What is queued holds slots already.
+        let queued = not_started.iter().filter(|row| row.state == TaskState::Queued);
+        self.freed_pools.extend(queued.map(|row| row.pool.clone()));
+        let moves: Vec<MoveRow> = not_started
             .into_iter()
             .map(|row| MoveRow {
                 run_key: key,

@@ -125,7 +125,7 @@ pub(super) const POOLS: &str = "
     FROM pool p ORDER BY p.name";
 pub(super) const SET_POOL: &str = "
     INSERT INTO pool (name, slots, description) VALUES ($1, $2, $3)
-    ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, description = excluded.description";
+    ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, description = COALESCE(excluded.description, pool.description)";
 pub(super) const DELETE_POOL: &str = "DELETE FROM pool WHERE name = $1";
 
 // --- variables and connections
@@ -169,3 +169,49 @@ pub(super) const ALERTS_OF_RUN: &str = "
 pub(super) const LAST_LOG_CHUNK: &str = "
     SELECT seq FROM log_chunk WHERE run_key = $1 AND task_id = $2 AND map_index = $3 AND try_number = $4
     ORDER BY seq DESC LIMIT 1";
+
+// --- explanations
+
+pub(super) const IMPORT_ERROR: &str = "SELECT file, message, at FROM import_error WHERE file = $1";
+pub(super) const DAG_ROOM: &str = "
+    SELECT d.next_for_version IS NOT DISTINCT FROM d.version_id AS is_planned,
+        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running')
+            AND a.run_type <> 'backfill' AND a.queue IS NULL) AS active,
+        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state = 'running' AND a.queue IS NULL
+            AND a.backfill_id IS NULL) AS running
+    FROM dag d WHERE d.dag_id = $1";
+pub(super) const SOME_RUNNING_RUNS: &str = "
+    SELECT run_id, start_date FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL AND backfill_id IS NULL
+    ORDER BY run_after, key LIMIT $2";
+pub(super) const LIVE_IN_RUN: &str = "
+    SELECT count(*) AS live FROM task_instance WHERE run_key = $1 AND state IN ('queued', 'running', 'restarting')";
+/// Read from the index of what is live, which limits keep small.
+pub(super) const POOL_HOLDERS: &str = "
+    SELECT t.pool, t.task_id, t.map_index, t.pool_slots, t.since, t.holders, r.dag_id, r.run_id
+    FROM (SELECT run_key, pool, task_id, map_index, pool_slots, COALESCE(queued_at, start_date) AS since,
+            count(*) OVER (PARTITION BY pool) AS holders,
+            row_number() OVER (PARTITION BY pool ORDER BY COALESCE(queued_at, start_date), run_key, task_id, map_index) AS place
+        FROM task_instance WHERE state IN ('queued', 'running', 'restarting') AND pool = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))) AS t
+    JOIN dag_run r ON r.key = t.run_key WHERE t.place <= $2 ORDER BY t.pool, t.place";
+pub(super) const BUSY_WORKERS: &str = "
+    SELECT worker, count(*) AS busy FROM task_instance
+    WHERE state IN ('running', 'restarting') AND worker IS NOT NULL GROUP BY worker";
+pub(super) const SOME_INSTANCES: &str = "
+    SELECT t.task_id, t.map_index, t.state, t.try_number, t.available_at FROM task_instance t
+    WHERE t.run_key = $1 AND t.task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) AND t.state = ANY (ARRAY(SELECT jsonb_array_elements_text($3::jsonb)))
+    ORDER BY t.state = 'none', t.task_id, t.map_index LIMIT $4";
+pub(super) const SOME_FAILED: &str = "
+    SELECT t.task_id, t.map_index, t.state, t.try_number, t.available_at FROM task_instance t
+    WHERE t.run_key = $1 AND t.state = 'failed' ORDER BY t.task_id, t.map_index LIMIT $2";
+pub(super) const UNFINISHED_CLASSES: &str = "
+    SELECT state, blocked_by, pool, queue, count(*) AS count FROM task_instance
+    WHERE run_key = $1 AND state IN ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred')
+    GROUP BY state, blocked_by, pool, queue";
+pub(super) const SOME_OF_CLASS: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
+        t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
+        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
+    WHERE t.run_key = $1 AND t.state = $2 AND COALESCE(t.blocked_by, '') = $3 AND t.pool = $4 AND t.queue = $5
+    ORDER BY t.task_id, t.map_index LIMIT $6";

@@ -25,7 +25,10 @@ pub(super) const INSERT_RUN: &str = "
     ON CONFLICT DO NOTHING RETURNING key";
 pub(super) const START_RUN: &str =
     "UPDATE dag_run SET state = 'running', start_date = $2, deadline = $3 WHERE key = $1 AND state = 'queued'";
-pub(super) const FINISH_RUN: &str = "UPDATE dag_run SET state = $2, end_date = $3 WHERE key = $1 AND state = 'running'";
+/// A run that has not started can end as well, but only by failing.
+pub(super) const FINISH_RUN: &str = "
+    UPDATE dag_run SET state = $2, end_date = $3
+    WHERE key = $1 AND (state = 'running' OR (state = 'queued' AND $2 = 'failed'))";
 /// A backfill has a limit of its own and an order of its own.
 pub(super) const STARTABLE_RUNS: &str = "
     SELECT r.key, r.dag_id, r.queue, r.backfill_id FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
@@ -41,6 +44,10 @@ pub(super) const EXPIRED_RUNS: &str =
     "SELECT key FROM dag_run WHERE state = 'running' AND deadline <= $1 ORDER BY key LIMIT 100";
 pub(super) const RUNNING_RUNS_OF_DAG: &str =
     "SELECT key FROM dag_run WHERE dag_id = $1 AND state = 'running' ORDER BY key";
+/// All of a DAG, to delete them: in the order in which every step locks runs.
+pub(super) const LOCK_RUNS_OF_DAG: &str = "SELECT state FROM dag_run WHERE dag_id = $1 ORDER BY key FOR UPDATE";
+/// What belongs to the run goes with it.
+pub(super) const DELETE_RUN: &str = "DELETE FROM dag_run WHERE key = $1 AND state <> 'running'";
 
 // --- task instances
 
@@ -274,6 +281,9 @@ pub(super) const SET_IMPORT_ERRORS: &str = "
     ON CONFLICT (file) DO UPDATE SET message = excluded.message, at = excluded.at";
 pub(super) const CLEAR_IMPORT_ERRORS: &str =
     "DELETE FROM import_error WHERE file = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))";
+pub(super) const DELETE_RUNS_OF_DAG: &str = "DELETE FROM dag_run WHERE dag_id = $1";
+pub(super) const DELETE_VERSIONS_OF_DAG: &str = "DELETE FROM dag_version WHERE dag_id = $1";
+pub(super) const DELETE_DAG: &str = "DELETE FROM dag WHERE dag_id = $1";
 
 // --- alerts
 

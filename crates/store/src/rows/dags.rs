@@ -135,6 +135,13 @@ impl DagStatements for Tx {
     async fn version_spec(&mut self, version_id: i64) -> Result<Option<String>> {
         Ok(sqlx::query_scalar(queries::VERSION_SPEC).bind(version_id).fetch_optional(&mut *self.conn).await?)
     }
+
+    async fn delete_dag(&mut self, dag_id: &str) -> Result<()> {
+        for statement in [sql::DELETE_RUNS_OF_DAG, sql::DELETE_VERSIONS_OF_DAG, sql::DELETE_DAG] {
+            sqlx::query(statement).bind(dag_id).execute(&mut *self.conn).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@
 mod alerts;
 mod backfill;
 mod dags;
+mod explain;
 mod flow;
 mod jobs;
 mod reads;

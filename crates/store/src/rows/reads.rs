@@ -57,11 +57,13 @@ fn task_key(row: &DbRow) -> Result<TaskKey> {
     })
 }
 
-fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
+pub(super) fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
     let blocked_by: Option<String> = row.try_get("blocked_by")?;
     let pool: String = row.try_get("pool")?;
+    let at_gate = blocked_by.as_deref() == Some("gate");
     let waits = blocked_by.map(|limit| match limit.as_str() {
         "pool" => format!("waits for a slot in pool `{pool}`"),
+        "gate" => "waits for other runs or instances of its task".to_owned(),
         _ => "waits for a slot of its run (max_active_tasks), or its DAG is paused".to_owned(),
     });
     Ok(TaskInstanceRecord {
@@ -86,6 +88,7 @@ fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
         queue: row.try_get("queue")?,
         priority_weight: row.try_get("priority")?,
         upstream: tasks::upstream(row)?,
+        at_gate,
         note: waits.or(row.try_get("note")?),
     })
 }

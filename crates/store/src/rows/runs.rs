@@ -97,4 +97,14 @@ impl RunStatements for Tx {
     async fn running_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<i64>> {
         Ok(sqlx::query_scalar(sql::RUNNING_RUNS_OF_DAG).bind(dag_id).fetch_all(&mut *self.conn).await?)
     }
+
+    async fn lock_runs_of_dag(&mut self, dag_id: &str) -> Result<Vec<RunState>> {
+        let rows = sqlx::query(sql::LOCK_RUNS_OF_DAG).bind(dag_id).fetch_all(&mut *self.conn).await?;
+        rows.iter().map(|row| word(row, "state")).collect()
+    }
+
+    async fn delete_run(&mut self, key: i64) -> Result<bool> {
+        let done = sqlx::query(sql::DELETE_RUN).bind(key).execute(&mut *self.conn).await?;
+        Ok(done.rows_affected() == 1)
+    }
 }

@@ -9,6 +9,8 @@ mod harness;
 mod alerts;
 mod backfills;
 mod dags;
+mod deletes;
+mod explain;
 mod flow;
 mod jobs;
 mod limits;

@@ -4,6 +4,7 @@ mod add;
 mod delete;
 mod get;
 mod list;
+mod test;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Add(add::Args),
     /// Delete a connection
     Delete(delete::Args),
+    /// Try whether what a connection names answers
+    Test(test::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
@@ -32,6 +35,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::Get(args) => get::run(&args, session).await,
         Command::Add(args) => add::run(&args, session).await,
         Command::Delete(args) => delete::run(&args, session).await,
+        Command::Test(args) => test::run(&args, session).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `towpath dags ...`
 
+mod delete;
 mod list;
 mod next_runs;
 mod pause;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Pause(pause::Args),
     /// Let paused DAGs run again
     Unpause(pause::Args),
+    /// Delete what is kept about a DAG: versions, runs, XComs and logs
+    Delete(delete::Args),
     /// Print when a DAG runs next
     NextRuns(next_runs::Args),
     /// Print the JSON Schema of DAG files, for editors
@@ -45,6 +48,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::Trigger(args) => trigger::run(&args, session).await,
         Command::Pause(args) => pause::run(&args, true, session).await,
         Command::Unpause(args) => pause::run(&args, false, session).await,
+        Command::Delete(args) => delete::run(&args, session).await,
         Command::NextRuns(args) => next_runs::run(&args, session).await,
         Command::Schema => schema(),
     }

@@ -1,5 +1,7 @@
 //! `towpath runs ...`
 
+mod cancel;
+mod delete;
 mod list;
 mod mark;
 mod rerun;
@@ -24,6 +26,10 @@ pub(crate) enum Command {
     Rerun(rerun::Args),
     /// Decide how a run ended
     Mark(mark::Args),
+    /// End a run now: it fails, what runs in it is stopped
+    Cancel(cancel::Args),
+    /// Delete a run with its tries, XComs and logs
+    Delete(delete::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
@@ -32,6 +38,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::Show(args) => show::run(&args, session).await,
         Command::Rerun(args) => rerun::run(&args, session).await,
         Command::Mark(args) => mark::run(&args, session).await,
+        Command::Cancel(args) => cancel::run(&args, session).await,
+        Command::Delete(args) => delete::run(&args, session).await,
     }
 }
 

@@ -36,7 +36,10 @@ fn up_runs_what_is_triggered_and_stops() {
     // A paused DAG makes the run wait, and says so.
     environment.ok(&["dags", "pause", "good"]);
     let ended = environment.ok(&["dags", "trigger", "good", "--run-id", "waits"]);
-    assert!(ended.stderr.contains("the DAG is paused; `towpath dags unpause good`"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("DAG `good` is paused") && ended.stderr.contains("`towpath dags unpause good`"),
+        "{ended:?}"
+    );
     environment.ok(&["dags", "unpause", "good"]);
     daemon.until("/api/v2/dags/good/dagRuns/waits", |_, run| run["state"] == "success");
 

@@ -13,6 +13,7 @@ fn main_pages() {
     insta::assert_snapshot!("up", page(&["up", "--help"]));
     insta::assert_snapshot!("run", page(&["run", "--help"]));
     insta::assert_snapshot!("dags", page(&["dags", "--help"]));
+    insta::assert_snapshot!("explain", page(&["explain", "--help"]));
     insta::assert_snapshot!("dags_trigger", page(&["dags", "trigger", "--help"]));
     insta::assert_snapshot!("dags_next_runs", page(&["dags", "next-runs", "--help"]));
     insta::assert_snapshot!("dags_test", page(&["dags", "test", "--help"]));

@@ -50,6 +50,9 @@ fn pools() {
     let environment = Environment::new();
     environment.ok(&["pools", "set", "warehouse", "4"]);
     insta::assert_snapshot!(environment.ok(&["pools", "list"]).stdout);
+    let shown = environment.ok(&["pools", "get", "warehouse", "-o", "json"]).json();
+    assert_eq!((&shown["slots"], &shown["open"], &shown["used"]), (&4.into(), &4.into(), &0.into()));
+    assert_eq!(environment.run(&["pools", "get", "warehose"]).code, 1);
     environment.ok(&["pools", "delete", "warehouse"]);
     let wrong = environment.run(&["pools", "delete", "default_pol"]);
     assert_eq!(

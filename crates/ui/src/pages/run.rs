@@ -1,5 +1,7 @@
 //! One run: what its tasks do, and why they do not.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::extract::{self, Path, Query};
 use axum::response::Html;
@@ -8,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use strum::IntoEnumIterator;
 use towpath_model::dag::Dag;
-use towpath_model::state::{RunState, TaskState};
-use towpath_store::{RunRecord, TaskInstanceRecord};
+use towpath_model::state::TaskState;
+use towpath_store::{Reason, RunRecord, TaskInstanceRecord};
 
 use super::{find_run, html};
 use crate::frame::{Crumb, Frame};
@@ -17,7 +19,7 @@ use crate::view::json::pretty;
 use crate::view::moment::{Moment, absolute, took};
 use crate::view::state::Badge;
 use crate::view::text::{count, plural, shown};
-use crate::view::why::why;
+use crate::view::why;
 use crate::{Result, State, links};
 
 /// Task instances in the table.
@@ -82,11 +84,18 @@ pub(crate) async fn get(
     let now = state.clock.now();
     let run = find_run(&state, &dag_id, &run_id).await?;
     let dag = state.store.dag_of_version(run.version_id).await?;
-    let paused = state.store.dag(&dag_id).await?.is_some_and(|dag| dag.is_paused);
+    let told = state.store.run_facts(&run, now).await?;
     let mut instances = state.store.task_instances(run.key).await?;
     in_order(&mut instances, &dag);
     let only: Option<TaskState> = params.state.parse().ok();
-    let row = |instance: &TaskInstanceRecord| Row::new(instance, &run, &dag, now);
+    let mut by_task: HashMap<&str, Vec<&TaskInstanceRecord>> = HashMap::new();
+    for instance in &instances {
+        by_task.entry(&instance.key.task_id).or_default().push(instance);
+    }
+    let row = |instance: &TaskInstanceRecord| {
+        let why = why::beside(instance, &told.task_among(instance, &by_task), now);
+        Row::new(instance, &run, &dag, why, now)
+    };
     let wanted = || instances.iter().filter(|it| only.is_none_or(|state| it.state == state));
     let left_out = wanted().count().saturating_sub(ROWS);
     let crumbs =
@@ -98,7 +107,7 @@ pub(crate) async fn get(
         dag_id: shown(&dag_id),
         dag_href: links::dag(&dag_id),
         state: run.state.into(),
-        waiting: waiting(&run, &dag, paused, now),
+        waiting: waiting(&run, &told.reasons(), now),
         facts: facts(&run),
         started: run.start_date.map(|at| Moment::new(at, now)),
         took: took(run.start_date, run.end_date, now),
@@ -123,21 +132,11 @@ fn in_order(instances: &mut [TaskInstanceRecord], dag: &Dag) {
     });
 }
 
-fn waiting(run: &RunRecord, dag: &Dag, paused: bool, now: DateTime<Utc>) -> Option<String> {
-    if run.state == RunState::Running && paused {
-        return Some("the DAG is paused: what runs goes on, nothing else starts".to_owned());
-    }
-    if run.state != RunState::Queued {
-        return None;
-    }
-    Some(if run.run_after > now {
-        format!("starts after {}", absolute(run.run_after))
-    } else if paused {
-        "waits until the DAG is unpaused".to_owned()
-    } else {
-        let most = plural(u64::from(dag.spec().max_active_runs), "run", "runs");
-        format!("waits for room: the DAG allows {most} at a time")
-    })
+/// What keeps the run from starting or going on; that it runs or is over stands beside it.
+fn waiting(run: &RunRecord, reasons: &[Reason], now: DateTime<Utc>) -> Option<String> {
+    let is_news = |reason: &&Reason| !matches!(reason, Reason::RunRunning { .. } | Reason::RunEnded { .. });
+    let news: Vec<Reason> = reasons.iter().filter(is_news).cloned().collect();
+    (!run.state.is_finished() && !news.is_empty()).then(|| why::line(&news, now))
 }
 
 fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
@@ -178,7 +177,7 @@ fn counts(instances: &[TaskInstanceRecord], run: &RunRecord, only: Option<TaskSt
 }
 
 impl Row {
-    fn new(instance: &TaskInstanceRecord, run: &RunRecord, dag: &Dag, now: DateTime<Utc>) -> Self {
+    fn new(instance: &TaskInstanceRecord, run: &RunRecord, dag: &Dag, why: String, now: DateTime<Utc>) -> Self {
         Self {
             href: links::task(&run.dag_id, &run.run_id, &instance.key),
             task_id: shown(&instance.key.task_id),
@@ -190,7 +189,7 @@ impl Row {
             // What ended without a try took no time, which is no news.
             took: took(instance.start_date.filter(|_| instance.try_number > 0), instance.end_date, now)
                 .unwrap_or_default(),
-            why: why(instance, run.state, now).unwrap_or_default(),
+            why,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::view::log::{Log, Place};
 use crate::view::moment::{Moment, took};
 use crate::view::state::Badge;
 use crate::view::text::shown;
-use crate::view::why::why;
+use crate::view::why;
 use crate::{Error, Result, State, links};
 
 /// The script says so when it asks for news of a page, and follows the log by other means.
@@ -101,6 +101,9 @@ pub(crate) async fn get(
         None => None,
     };
     let xcoms = state.store.task_xcoms(&key).await?;
+    let told = state.store.explain_task(&run, &key.task_id, key.map_index, now).await?;
+    let reasons: Vec<_> = told.reasons.into_iter().map(|told| told.reason).collect();
+    let why = Some(why::line(&reasons, now));
     let crumbs = vec![
         Crumb::link("DAGs", "/".to_owned()),
         Crumb::link(&dag_id, links::dag(&dag_id)),
@@ -118,7 +121,7 @@ pub(crate) async fn get(
         run_id: shown(&run_id),
         run_href: links::run(&dag_id, &run_id),
         state: instance.state.into(),
-        why: why(&instance, run.state, now),
+        why,
         facts: facts(&instance, task),
         tabs: tabs(&instance, &tries, shown_try),
         attempt,

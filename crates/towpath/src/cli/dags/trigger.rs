@@ -50,14 +50,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let mut run = order::create(&store, new, session.now()).await?;
     let format = args.output.output;
     if format == Format::Table && run.state == RunState::Queued {
-        let why = if record.is_paused {
-            format!("the DAG is paused; `towpath dags unpause {}` lets it start", record.dag_id)
-        } else if run.run_after > session.now() {
-            "its time has not come".to_owned()
-        } else {
-            format!("the DAG has its {} active runs", record.max_active_runs)
-        };
-        output::remark(format!("the run waits: {why}"));
+        for told in store.explain_run(&run, session.now()).await?.reasons {
+            let advice = told.advice.map(|advice| format!(" (`{advice}`)")).unwrap_or_default();
+            output::remark(format!("the run waits: {}{advice}", told.text));
+        }
     }
     if args.wait {
         if format == Format::Table {
