@@ -176,6 +176,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) run_order: DateTime<Utc>,
     /// Where the version of its run was last seen.
     pub(crate) file: String,
+    pub(crate) start_date: DateTime<Utc>,
+    pub(crate) log_seq: u32,
 }
 
 /// An XCom to store.

@@ -244,6 +244,12 @@ pub struct ClaimedTask {
     pub run: std::sync::Arc<RunRecord>,
     /// Where the DAG version of the run was last seen, relative to the DAGs folder.
     pub file: std::sync::Arc<str>,
+    /// When this try was claimed for the first time. A try that is rescheduled or given back is claimed again.
+    pub start_date: DateTime<Utc>,
+    /// It has been claimed before.
+    pub is_resumed: bool,
+    /// The number of the next chunk of its log.
+    pub log_seq: u32,
 }
 
 /// An attempt that its worker should end, with the reason.
