@@ -8,6 +8,10 @@ use async_trait::async_trait;
 use crate::attempt::{Attempt, Operator, Outcome};
 use crate::bash::Bash;
 use crate::http::Http;
+use crate::sensor::{
+    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, PythonSensor, Sensing, TimeDeltaSensor, TimeSensor,
+};
+use crate::trigger_dag::TriggerDag;
 
 /// Operators by name.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,14 @@ impl Registry {
             .with("empty", Arc::new(Empty))
             .with("bash", Arc::new(Bash))
             .with("http", Arc::new(Http::new()))
+            .with("trigger_dag", Arc::new(TriggerDag))
+            .with("file_sensor", Arc::new(Sensing(FileSensor)))
+            .with("http_sensor", Arc::new(Sensing(HttpSensor::default())))
+            .with("bash_sensor", Arc::new(Sensing(BashSensor)))
+            .with("python_sensor", Arc::new(Sensing(PythonSensor::new(Arc::clone(&python)))))
+            .with("time_sensor", Arc::new(Sensing(TimeSensor)))
+            .with("time_delta_sensor", Arc::new(Sensing(TimeDeltaSensor)))
+            .with("external_task_sensor", Arc::new(Sensing(ExternalTaskSensor)))
             .with("python", python)
     }
 

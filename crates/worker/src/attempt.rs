@@ -55,7 +55,12 @@ impl Job {
         let clock = Arc::clone(&self.options.clock);
         let secrets = Arc::new(Secrets::default());
         let key = LogKey { task: self.claimed.key.clone(), try_number: self.claimed.try_number };
-        let log = TaskLog::new(self.logs.sink(key), Arc::clone(&clock), Arc::clone(&secrets), self.options.log_limits);
+        let log = TaskLog::new(
+            self.logs.sink(key, self.claimed.log_seq),
+            Arc::clone(&clock),
+            Arc::clone(&secrets),
+            self.options.log_limits,
+        );
         let mut xcoms = Vec::new();
         let run = self.execute(&log, secrets, &mut xcoms);
         let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
@@ -93,6 +98,7 @@ impl Job {
             store: self.options.store.clone(),
             clock: Arc::clone(&self.options.clock),
             run: Arc::clone(&self.claimed.run),
+            task: self.claimed.key.clone(),
             secrets,
         });
         let context = match self.context(&dag, task).await {
@@ -172,7 +178,8 @@ impl Job {
             map_index: self.claimed.key.map_index,
             try_number: self.claimed.try_number,
             max_tries: self.claimed.max_tries,
-            start_date: self.options.clock.now(),
+            start_date: self.claimed.start_date,
+            is_resumed: self.claimed.is_resumed,
             hostname: self.options.job.hostname.clone(),
             prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
             prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
@@ -202,6 +209,8 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         try_number: 1,
         max_tries: task.retry.retries,
         start_date: run.start_date.unwrap_or(run.queued_at),
+        is_resumed: false,
+        timezone: dag.spec().timezone,
         owner: task.owner.clone(),
         operator: task.operator.clone(),
         queue: run.queue.clone().unwrap_or_else(|| task.queue.clone()),
@@ -293,7 +302,8 @@ fn json_bytes(value: &Value) -> usize {
 
 /// Whether the task may look at the run before it: the question costs a query.
 fn asks_for_previous(task: &Task) -> bool {
-    task.operator == "python" || Value::Object(task.args.clone()).to_string().contains("prev_")
+    matches!(task.operator.as_str(), "python" | "python_sensor")
+        || Value::Object(task.args.clone()).to_string().contains("prev_")
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
