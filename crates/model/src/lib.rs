@@ -23,6 +23,7 @@ pub mod params;
 pub mod progress;
 pub mod retry;
 pub mod run;
+pub mod sensor;
 pub mod state;
 pub mod timetable;
 pub mod trigger_rule;

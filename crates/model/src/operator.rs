@@ -1,6 +1,9 @@
 //! What operators there are and which arguments they take: the one table that DAG files are
 //! checked against, that the JSON Schema is made from and that the implementations read.
 
+mod sensor;
+mod trigger;
+
 /// The signature of an operator.
 #[derive(Debug, Clone, Copy)]
 pub struct OperatorSpec {
@@ -248,6 +251,14 @@ pub const SPECS: &[OperatorSpec] = &[
         ],
         one_of: &[],
     },
+    trigger::TRIGGER_DAG,
+    sensor::FILE,
+    sensor::HTTP,
+    sensor::BASH,
+    sensor::PYTHON,
+    sensor::TIME,
+    sensor::TIME_DELTA,
+    sensor::EXTERNAL_TASK,
 ];
 
 /// The operator that `name` (short or a class path) stands for.

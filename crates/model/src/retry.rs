@@ -61,14 +61,14 @@ impl RetryPolicy {
 }
 
 /// A UTC time as Python's `str` prints it, which is what Airflow hashes.
-fn python_str(time: DateTime<Utc>) -> String {
+pub(crate) fn python_str(time: DateTime<Utc>) -> String {
     let format =
         if time.timestamp_subsec_micros() == 0 { "%Y-%m-%d %H:%M:%S+00:00" } else { "%Y-%m-%d %H:%M:%S%.6f+00:00" };
     time.format(format).to_string()
 }
 
 /// The SHA-1 of `text`, read as one 160-bit number, modulo `modulus`.
-fn hash_modulo(text: &str, modulus: u64) -> u64 {
+pub(crate) fn hash_modulo(text: &str, modulus: u64) -> u64 {
     let modulus = u128::from(modulus);
     let rest = Sha1::digest(text.as_bytes()).iter().fold(0, |rest, byte| (rest * 256 + u128::from(*byte)) % modulus);
     u64::try_from(rest).expect("a remainder is smaller than its u64 modulus")

@@ -57,6 +57,16 @@ pub fn run_id(run_type: RunType, run_after: DateTime<Utc>) -> String {
     format!("{run_type}__{}", iso_time(run_after))
 }
 
+/// Longest id of a run, in characters, as in Airflow.
+pub const LONGEST_RUN_ID: usize = 250;
+
+/// Whether a run can have this id: ids go into paths and file names.
+#[must_use]
+pub fn is_run_id(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
+    !text.is_empty() && text.len() <= LONGEST_RUN_ID && text != "~" && text.chars().all(fits)
+}
+
 /// A UTC time as Python's `datetime.isoformat` prints it.
 #[must_use]
 pub fn iso_time(time: DateTime<Utc>) -> String {
@@ -95,6 +105,18 @@ mod tests {
         assert_eq!(run_id(RunType::Scheduled, time), "scheduled__2026-11-22T23:55:56+00:00");
         let time = time + TimeDelta::microseconds(750_221);
         assert_eq!(run_id(RunType::Manual, time), "manual__2026-11-22T23:55:56.750221+00:00");
+    }
+
+    #[test]
+    fn run_ids_fit_into_paths() {
+        let longest = "x".repeat(LONGEST_RUN_ID);
+        for id in ["my-run", "manual__2026-11-22T23:55:56.628311+00:00", longest.as_str()] {
+            assert!(is_run_id(id), "{id}");
+        }
+        let longer = format!("{longest}x");
+        for id in ["", "~", "a/b", "a b", "\u{fc}", longer.as_str()] {
+            assert!(!is_run_id(id), "{id}");
+        }
     }
 
     #[test]

@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use towpath_model::clock::SystemClock;
 use towpath_model::connection::Connection;
+use towpath_model::state::TaskState;
 use towpath_operators::log::{Limits, Memory, Secrets, TaskLog};
 use towpath_operators::process::{self, Supervisor};
 use towpath_operators::python::{Options, PythonOperator};
+use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{Attempt, Operator, Outcome, ServiceError, Services, XComQuery};
 
 /// There is nothing to ask for.
@@ -37,6 +39,21 @@ impl Services for NoServices {
     }
     async fn connection(&self, _: &str) -> Result<Option<Connection>, ServiceError> {
         Ok(None)
+    }
+    async fn dag(&self, _: &str) -> Result<Option<DagStatus>, ServiceError> {
+        Ok(None)
+    }
+    async fn run(&self, _: &str, _: &RunRef) -> Result<Option<RunStatus>, ServiceError> {
+        Ok(None)
+    }
+    async fn task_states(&self, _: &RunStatus, _: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError> {
+        Ok(Vec::new())
+    }
+    async fn trigger_run(&self, _: &RunOrder) -> Result<Triggered, ServiceError> {
+        Err(ServiceError("there are no DAGs here".into()))
+    }
+    async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,10 +1,12 @@
 //! One attempt of a task, as its operator sees it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -12,10 +14,12 @@ use towpath_model::branch::Skips;
 use towpath_model::connection::Connection;
 use towpath_model::dag::Task;
 use towpath_model::run::RunType;
+use towpath_model::state::TaskState;
 use towpath_model::timetable::DataInterval;
 
 use crate::log::TaskLog;
 use crate::process::Supervisor;
+use crate::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 
 /// The key under which a task's result is pushed.
 pub const RETURN_VALUE: &str = "return_value";
@@ -80,8 +84,14 @@ pub struct Context {
     pub try_number: u32,
     /// Tries after which no other follows.
     pub max_tries: u32,
-    /// When this attempt started.
+    /// When this try was started for the first time.
     pub start_date: DateTime<Utc>,
+    /// The try goes on: it was rescheduled, or given back by its worker.
+    #[serde(default)]
+    pub is_resumed: bool,
+    /// The DAG's time zone.
+    #[serde(default)]
+    pub timezone: Tz,
     pub owner: String,
     pub operator: String,
     pub queue: String,
@@ -130,6 +140,16 @@ pub trait Services: Send + Sync + std::fmt::Debug {
     async fn set_variable(&self, key: &str, value: Option<&str>) -> Result<(), ServiceError>;
     /// A connection with its password.
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, ServiceError>;
+    /// A DAG; `None` where it does not exist or its file is gone.
+    async fn dag(&self, dag_id: &str) -> Result<Option<DagStatus>, ServiceError>;
+    /// A run of any DAG.
+    async fn run(&self, dag_id: &str, which: &RunRef) -> Result<Option<RunStatus>, ServiceError>;
+    /// The states of task instances of a run, by task id; those of tasks that it does not have are left out.
+    async fn task_states(&self, run: &RunStatus, tasks: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError>;
+    /// Starts a run, unless it exists.
+    async fn trigger_run(&self, order: &RunOrder) -> Result<Triggered, ServiceError>;
+    /// How the earlier tries of this task instance ended, by the number of the try.
+    async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError>;
 }
 
 /// One attempt of a task.
@@ -154,6 +174,8 @@ pub struct Attempt {
     /// start a process, through [`crate::process::WorkFolder`].
     pub scratch: PathBuf,
     pushed: Mutex<Map<String, Value>>,
+    /// So many paths for folders have been given out.
+    folders: AtomicU32,
 }
 
 impl Attempt {
@@ -184,6 +206,21 @@ impl Attempt {
             project_folder,
             scratch,
             pushed: Mutex::new(Map::new()),
+            folders: AtomicU32::new(0),
+        }
+    }
+
+    /// Where the next process may have its folder: [`Attempt::scratch`] the first time, and then paths beside it, since what is
+    /// left in a folder is removed in the background.
+    #[must_use]
+    pub fn next_scratch(&self) -> PathBuf {
+        match self.folders.fetch_add(1, Ordering::Relaxed) {
+            0 => self.scratch.clone(),
+            count => {
+                let mut path = self.scratch.clone().into_os_string();
+                path.push(format!("-{count}"));
+                path.into()
+            }
         }
     }
 

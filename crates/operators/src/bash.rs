@@ -29,10 +29,10 @@ impl Operator for Bash {
 }
 
 /// Why it could not be run at all.
-struct Failure {
-    error: String,
+pub(crate) struct Failure {
+    pub(crate) error: String,
     /// Whether another try may go better.
-    retry: bool,
+    pub(crate) retry: bool,
 }
 
 impl Failure {
@@ -42,10 +42,20 @@ impl Failure {
 }
 
 async fn run(attempt: &Attempt) -> Result<Outcome, Failure> {
+    let skip_codes = skip_codes(&attempt.args)?;
+    let exit = launch(attempt).await?;
+    Ok(outcome(attempt, exit, &skip_codes))
+}
+
+fn memory_bytes(attempt: &Attempt) -> Option<u64> {
+    attempt.args.get("memory").and_then(Value::as_u64)
+}
+
+/// Runs the command to its end, with its output in the log.
+pub(crate) async fn launch(attempt: &Attempt) -> Result<Exit, Failure> {
     let args = &attempt.args;
     let script = script(attempt).await?;
-    let skip_codes = skip_codes(args)?;
-    let memory_bytes = args.get("memory").and_then(Value::as_u64);
+    let memory_bytes = memory_bytes(attempt);
     let (cwd, _folder) = working_folder(attempt)?;
     let mut env = base_environment(args.get("append_env").and_then(Value::as_bool).unwrap_or(false));
     env.extend(context_environment(&attempt.context));
@@ -55,8 +65,7 @@ async fn run(attempt: &Attempt) -> Result<Outcome, Failure> {
     let command = Command { program: "bash".into(), args: arguments, env, cwd, memory_bytes, stdin: None };
     let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
     drop(file);
-    let exit = exit.map_err(|error| Failure { error: error.to_string(), retry: may_pass(&error) })?;
-    Ok(outcome(attempt, exit, &skip_codes, memory_bytes))
+    exit.map_err(|error| Failure { error: error.to_string(), retry: may_pass(&error) })
 }
 
 /// The command, or what the script file that it names holds: as in Airflow, a single word that ends in `.sh` or `.bash` is a template
@@ -108,8 +117,9 @@ fn working_folder(attempt: &Attempt) -> Result<(PathBuf, Option<WorkFolder>), Fa
             Err(Failure { error: format!("`cwd`: the folder `{}` {what}", path.display()), retry: true })
         }
         None => {
-            let folder = WorkFolder::create(&attempt.scratch).map_err(|error| Failure {
-                error: format!("cannot create the working folder `{}`: {error}", attempt.scratch.display()),
+            let path = attempt.next_scratch();
+            let folder = WorkFolder::create(&path).map_err(|error| Failure {
+                error: format!("cannot create the working folder `{}`: {error}", path.display()),
                 retry: true,
             })?;
             Ok((folder.path().to_owned(), Some(folder)))
@@ -166,7 +176,8 @@ fn may_pass(error: &process::Error) -> bool {
     }
 }
 
-fn outcome(attempt: &Attempt, exit: Exit, skip_codes: &[i64], memory_bytes: Option<u64>) -> Outcome {
+fn outcome(attempt: &Attempt, exit: Exit, skip_codes: &[i64]) -> Outcome {
+    let memory_bytes = memory_bytes(attempt);
     if exit.stopped {
         let how = exit.code.map_or_else(|| "a signal".to_owned(), |code| format!("code {code}"));
         return Outcome::Failed { error: format!("bash was told to stop and ended with {how}"), retry: true };

@@ -41,9 +41,9 @@ struct ClientKind {
 }
 
 /// Why a request did not succeed.
-struct Failure {
-    error: String,
-    retry: bool,
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    pub(crate) retry: bool,
 }
 
 impl Failure {
@@ -58,10 +58,34 @@ impl Failure {
 }
 
 /// A response that has been read.
-struct Response {
-    status: reqwest::StatusCode,
+pub(crate) struct Response {
+    pub(crate) status: reqwest::StatusCode,
     headers: reqwest::header::HeaderMap,
     body: Vec<u8>,
+}
+
+/// An exchange that has come to its end, whatever the status.
+pub(crate) struct Fetched {
+    pub(crate) response: Response,
+    /// The body.
+    pub(crate) text: String,
+    /// Method and URL, for messages.
+    shown: String,
+    /// Whether a status of 400 or more is an error.
+    check_response: bool,
+}
+
+impl Fetched {
+    /// What the error is, where the status is one.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        let status = self.response.status;
+        if !self.check_response || !(status.is_client_error() || status.is_server_error()) {
+            return None;
+        }
+        let body: String = self.text.chars().take(ERROR_BODY_CHARS).collect();
+        let body = if body.trim().is_empty() { String::new() } else { format!(": {}", body.trim()) };
+        Some(Failure::passing(format!("{} answered {status}{body}", self.shown)))
+    }
 }
 
 #[async_trait]
@@ -90,23 +114,26 @@ impl Http {
     }
 
     async fn exchange(&self, attempt: &Attempt) -> Result<Option<Value>, Failure> {
-        let prepared = request::prepare(attempt).await?;
+        let fetched = self.fetch(attempt, &attempt.args).await?;
+        match fetched.refusal() {
+            Some(failure) => Err(failure),
+            None => judge(attempt, &fetched.response, fetched.text).await,
+        }
+    }
+
+    /// Sends the request that `args` describe, and reads the answer.
+    pub(crate) async fn fetch(&self, attempt: &Attempt, args: &Map<String, Value>) -> Result<Fetched, Failure> {
+        let prepared = request::prepare(attempt, args).await?;
         let client = self.client(ClientKind { verify: prepared.verify, redirects: prepared.redirects })?;
         let shown = format!("{} {}", prepared.method, prepared.shown_url());
         attempt.log.info(&shown);
         let response = send(&client, &prepared, &shown).await?;
         let text = response.text();
         attempt.log.info(&format!("{}, {} bytes", response.status, response.body.len()));
-        let status = response.status;
-        if attempt.args.get("log_response").and_then(Value::as_bool).unwrap_or(false) {
+        if args.get("log_response").and_then(Value::as_bool).unwrap_or(false) {
             attempt.log.info(&text);
         }
-        if prepared.check_response && (status.is_client_error() || status.is_server_error()) {
-            let body: String = text.chars().take(ERROR_BODY_CHARS).collect();
-            let body = if body.trim().is_empty() { String::new() } else { format!(": {}", body.trim()) };
-            return Err(Failure::passing(format!("{shown} answered {status}{body}")));
-        }
-        judge(attempt, &response, text).await
+        Ok(Fetched { response, text, shown, check_response: prepared.check_response })
     }
 
     fn client(&self, kind: ClientKind) -> Result<reqwest::Client, Failure> {
@@ -180,7 +207,7 @@ async fn judge(attempt: &Attempt, response: &Response, text: String) -> Result<O
 }
 
 /// Truth as Python has it.
-fn is_true(value: &Value) -> bool {
+pub(crate) fn is_true(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(flag) => *flag,
@@ -208,7 +235,7 @@ impl Response {
     }
 
     /// What templates call `response`.
-    fn names(&self, text: &str) -> Value {
+    pub(crate) fn names(&self, text: &str) -> Value {
         let headers: Map<String, Value> = self
             .headers
             .iter()

@@ -20,7 +20,10 @@ pub mod log;
 pub mod process;
 pub mod python;
 pub mod registry;
+pub mod runs;
+pub mod sensor;
 pub mod template;
+pub mod trigger_dag;
 pub mod watchdog;
 
 pub use attempt::{Attempt, Context, Operator, Outcome, ServiceError, Services, StopReason, XComQuery};

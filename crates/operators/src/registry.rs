@@ -9,6 +9,10 @@ use crate::attempt::{Attempt, Operator, Outcome};
 use crate::bash::Bash;
 use crate::branch::{Branch, LatestOnly, ShortCircuit};
 use crate::http::Http;
+use crate::sensor::{
+    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, PythonSensor, Sensing, TimeDeltaSensor, TimeSensor,
+};
+use crate::trigger_dag::TriggerDag;
 
 /// Operators by name.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +35,14 @@ impl Registry {
             .with("branch", Arc::new(Branch(Arc::clone(&python))))
             .with("short_circuit", Arc::new(ShortCircuit(Arc::clone(&python))))
             .with("latest_only", Arc::new(LatestOnly))
+            .with("trigger_dag", Arc::new(TriggerDag))
+            .with("file_sensor", Arc::new(Sensing(FileSensor)))
+            .with("http_sensor", Arc::new(Sensing(HttpSensor::default())))
+            .with("bash_sensor", Arc::new(Sensing(BashSensor)))
+            .with("python_sensor", Arc::new(Sensing(PythonSensor::new(Arc::clone(&python)))))
+            .with("time_sensor", Arc::new(Sensing(TimeSensor)))
+            .with("time_delta_sensor", Arc::new(Sensing(TimeDeltaSensor)))
+            .with("external_task_sensor", Arc::new(Sensing(ExternalTaskSensor)))
             .with("python", python)
     }
 

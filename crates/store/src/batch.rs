@@ -184,6 +184,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) file: String,
     /// The arguments of a mapped instance, as JSON.
     pub(crate) map_value: Option<String>,
+    pub(crate) start_date: DateTime<Utc>,
+    pub(crate) log_seq: u32,
 }
 
 /// Somebody to be told of an end.

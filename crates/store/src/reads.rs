@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use towpath_model::state::TaskState;
 
 use crate::logs::{LogChunk, LogKey};
@@ -15,12 +16,14 @@ use crate::{Error, Result, Store};
 #[async_trait]
 pub(crate) trait ReadRows {
     async fn run(&self, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>>;
+    async fn run_at(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<Option<RunRecord>>;
     async fn run_by_key(&self, key: i64) -> Result<Option<RunRecord>>;
     async fn runs(&self, filter: &RunFilter) -> Result<Page<RunRecord>>;
     async fn previous_success(&self, before: &RunRecord) -> Result<Option<RunRecord>>;
     async fn newest_runs(&self, dag_ids: &[String], per_dag: u32) -> Result<Vec<RunRecord>>;
     async fn task_instances(&self, run_key: i64) -> Result<Vec<TaskInstanceRecord>>;
     async fn task_instance(&self, key: &TaskKey) -> Result<Option<TaskInstanceRecord>>;
+    async fn task_states(&self, run_key: i64, task_ids: &[String]) -> Result<Vec<(String, TaskState)>>;
     async fn past_tries(&self, key: &TaskKey) -> Result<Vec<TryRecord>>;
     async fn state_counts(&self) -> Result<HashMap<TaskState, u64>>;
     async fn log_chunks(&self, key: &LogKey, from_seq: u32, limit: u32) -> Result<Vec<LogChunk>>;
@@ -81,6 +84,14 @@ impl Store {
         self.inner.backend.run(dag_id, run_id).await
     }
 
+    /// The run of a DAG with a logical date.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn run_at(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<Option<RunRecord>> {
+        self.inner.backend.run_at(dag_id, logical_date).await
+    }
+
     /// A run by its key.
     ///
     /// # Errors
@@ -131,6 +142,14 @@ impl Store {
     /// When the database does not answer.
     pub async fn task_instance(&self, key: &TaskKey) -> Result<Option<TaskInstanceRecord>> {
         self.inner.backend.task_instance(key).await
+    }
+
+    /// The states of the instances of `task_ids` in a run, by task id and map index; nothing for tasks that it does not have.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn task_states(&self, run_key: i64, task_ids: &[String]) -> Result<Vec<(String, TaskState)>> {
+        self.inner.backend.task_states(run_key, task_ids).await
     }
 
     /// All tries of a task instance, oldest first; the current one comes last, if it has begun.

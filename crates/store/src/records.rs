@@ -248,6 +248,12 @@ pub struct ClaimedTask {
     pub file: std::sync::Arc<str>,
     /// The arguments that make this instance of a mapped task different from the others.
     pub element: Option<serde_json::Map<String, Value>>,
+    /// When this try was claimed for the first time. A try that is rescheduled or given back is claimed again.
+    pub start_date: DateTime<Utc>,
+    /// It has been claimed before.
+    pub is_resumed: bool,
+    /// The number of the next chunk of its log.
+    pub log_seq: u32,
 }
 
 /// An attempt that its worker should end, with the reason.

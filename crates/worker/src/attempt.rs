@@ -56,7 +56,12 @@ impl Job {
         let clock = Arc::clone(&self.options.clock);
         let secrets = Arc::new(Secrets::default());
         let key = LogKey { task: self.claimed.key.clone(), try_number: self.claimed.try_number };
-        let log = TaskLog::new(self.logs.sink(key), Arc::clone(&clock), Arc::clone(&secrets), self.options.log_limits);
+        let log = TaskLog::new(
+            self.logs.sink(key, self.claimed.log_seq),
+            Arc::clone(&clock),
+            Arc::clone(&secrets),
+            self.options.log_limits,
+        );
         let mut xcoms = Vec::new();
         let run = self.execute(&log, secrets, &mut xcoms);
         let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
@@ -94,6 +99,7 @@ impl Job {
             store: self.options.store.clone(),
             clock: Arc::clone(&self.options.clock),
             run: Arc::clone(&self.claimed.run),
+            task: self.claimed.key.clone(),
             secrets,
         });
         let context = match self.context(&dag, task).await {
@@ -174,15 +180,14 @@ impl Job {
 
     async fn context(&self, dag: &Dag, task: &Task) -> Result<Context, towpath_store::Error> {
         let options = &self.options;
-        claimed_context(&options.store, &options.job.hostname, options.clock.now(), &self.claimed, dag, task).await
+        claimed_context(&options.store, &options.job.hostname, &self.claimed, dag, task).await
     }
 }
 
-/// The context of a claimed attempt that starts at `now`.
+/// The context of a claimed attempt.
 pub(crate) async fn claimed_context(
     store: &towpath_store::Store,
     hostname: &str,
-    now: chrono::DateTime<chrono::Utc>,
     claimed: &ClaimedTask,
     dag: &Dag,
     task: &Task,
@@ -193,7 +198,8 @@ pub(crate) async fn claimed_context(
         map_index: claimed.key.map_index,
         try_number: claimed.try_number,
         max_tries: claimed.max_tries,
-        start_date: now,
+        start_date: claimed.start_date,
+        is_resumed: claimed.is_resumed,
         hostname: hostname.to_owned(),
         prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
         prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
@@ -222,6 +228,8 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         try_number: 1,
         max_tries: task.retry.retries,
         start_date: run.start_date.unwrap_or(run.queued_at),
+        is_resumed: false,
+        timezone: dag.spec().timezone,
         owner: task.owner.clone(),
         operator: task.operator.clone(),
         queue: run.queue.clone().unwrap_or_else(|| task.queue.clone()),
@@ -345,7 +353,7 @@ fn json_bytes(value: &Value) -> usize {
 
 /// Whether the task may look at the run before it: the question costs a query.
 fn asks_for_previous(task: &Task) -> bool {
-    matches!(task.operator.as_str(), "python" | "branch" | "short_circuit")
+    matches!(task.operator.as_str(), "python" | "python_sensor" | "branch" | "short_circuit")
         || Value::Object(task.args.clone()).to_string().contains("prev_")
 }
 

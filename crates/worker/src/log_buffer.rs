@@ -47,8 +47,11 @@ impl LogBuffer {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where one try writes.
-    pub(crate) fn sink(self: &Arc<Self>, key: LogKey) -> Arc<dyn Sink> {
+    /// Where one try writes. Its chunks are numbered from `first_seq` on, behind those of its earlier calls.
+    pub(crate) fn sink(self: &Arc<Self>, key: LogKey, first_seq: u32) -> Arc<dyn Sink> {
+        if first_seq > 0 {
+            self.lock().entry(key.clone()).or_default().next_seq = first_seq;
+        }
         Arc::new(TrySink { buffer: Arc::clone(self), key })
     }
 

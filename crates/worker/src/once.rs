@@ -11,7 +11,7 @@ use towpath_model::run::{RunType, TriggeredBy, run_id};
 use towpath_model::state::RunState;
 use towpath_operators::attempt::{Attempt, Outcome, StopReason};
 use towpath_operators::log::{Secrets, Sink, TaskLog};
-use towpath_store::RunRecord;
+use towpath_store::{RunRecord, TaskKey};
 
 use crate::attempt::{Stop, context, run_operator};
 use crate::services::StoreServices;
@@ -68,6 +68,7 @@ pub async fn run_once(once: Once, stop: CancellationToken) -> Result<Option<(Out
         store: options.store.clone(),
         clock: Arc::clone(&options.clock),
         run: Arc::clone(&run),
+        task: TaskKey { run_key: run.key, task_id: task.task_id.clone(), map_index: -1 },
         secrets,
     };
     let guard = Stop::new();

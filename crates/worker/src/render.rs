@@ -36,13 +36,14 @@ pub async fn render(
     args: Map<String, Value>,
 ) -> Result<Map<String, Value>, RenderError> {
     let Some(spec) = towpath_model::operator::find(&task.operator) else { return Ok(args) };
-    let context = claimed_context(store, hostname, clock.now(), claimed, dag, task).await?;
+    let context = claimed_context(store, hostname, claimed, dag, task).await?;
     let secrets = Arc::new(Secrets::default());
     let log = TaskLog::new(Arc::new(Memory::default()), Arc::clone(clock), Arc::clone(&secrets), Limits::default());
     let services: Arc<dyn Services> = Arc::new(StoreServices {
         store: store.clone(),
         clock: Arc::clone(clock),
         run: Arc::clone(&claimed.run),
+        task: claimed.key.clone(),
         secrets,
     });
     Ok(template::render_args(&context, &services, &log, template::Limits::default(), spec, args).await?)

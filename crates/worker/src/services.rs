@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 use towpath_model::clock::SharedClock;
 use towpath_model::connection::{Connection, is_secret_name};
+use towpath_model::run::{RunType, TriggeredBy};
+use towpath_model::state::TaskState;
 use towpath_operators::log::Secrets;
+use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{ServiceError, Services, XComQuery};
-use towpath_store::{RunRecord, Store};
+use towpath_store::{NewRun, RunRecord, Store, TaskKey};
 
 /// The services of one attempt. Every secret that it hands out is masked in the attempt's log.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct StoreServices {
     pub(crate) store: Store,
     pub(crate) clock: SharedClock,
     pub(crate) run: Arc<RunRecord>,
+    /// The task instance.
+    pub(crate) task: TaskKey,
     pub(crate) secrets: Arc<Secrets>,
 }
 
@@ -66,5 +71,72 @@ impl Services for StoreServices {
             }
         }
         Ok(connection)
+    }
+
+    async fn dag(&self, dag_id: &str) -> Result<Option<DagStatus>, ServiceError> {
+        let Some(record) = self.store.dag(dag_id).await.map_err(away)?.filter(|record| record.is_active) else {
+            return Ok(None);
+        };
+        let dag = self.store.dag_of_version(record.version_id).await.map_err(away)?;
+        Ok(Some(DagStatus { is_paused: record.is_paused, dag }))
+    }
+
+    async fn run(&self, dag_id: &str, which: &RunRef) -> Result<Option<RunStatus>, ServiceError> {
+        let found = match which {
+            RunRef::Id(run_id) => self.store.run(dag_id, run_id).await,
+            RunRef::LogicalDate(date) => self.store.run_at(dag_id, *date).await,
+        };
+        Ok(found.map_err(away)?.map(|run| RunStatus {
+            key: run.key,
+            version_id: run.version_id,
+            run_id: run.run_id,
+            state: run.state,
+            triggering_user: run.triggering_user,
+        }))
+    }
+
+    async fn task_states(&self, run: &RunStatus, tasks: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError> {
+        match tasks {
+            Tasks::Ids(ids) => self.store.task_states(run.key, ids).await.map_err(away),
+            Tasks::Group(group) => {
+                // Groups are compiled away: what is left of one is the prefix of its tasks.
+                let prefix = format!("{group}.");
+                let dag = self.store.dag_of_version(run.version_id).await.map_err(away)?;
+                let ids = dag.tasks().iter().map(|task| &task.task_id).filter(|id| id.starts_with(&prefix));
+                let ids: Vec<String> = ids.cloned().collect();
+                self.store.task_states(run.key, &ids).await.map_err(away)
+            }
+        }
+    }
+
+    async fn trigger_run(&self, order: &RunOrder) -> Result<Triggered, ServiceError> {
+        let missing = || Triggered::Refused(format!("DAG `{}` does not exist", order.dag_id));
+        let Some(record) = self.store.dag(&order.dag_id).await.map_err(away)?.filter(|record| record.is_active) else {
+            return Ok(missing());
+        };
+        let dag = self.store.dag_of_version(record.version_id).await.map_err(away)?;
+        let now = self.clock.now();
+        let new = NewRun {
+            version_id: Some(record.version_id),
+            run_id: Some(order.run_id.clone()),
+            run_type: RunType::OperatorTriggered,
+            logical_date: order.logical_date,
+            data_interval: order.logical_date.map(|date| dag.spec().schedule.manual_interval(date)),
+            conf: order.conf.clone(),
+            triggering_user: Some(order.origin.clone()),
+            ..NewRun::manual(&order.dag_id, now, TriggeredBy::Operator)
+        };
+        match self.store.create_run(new, now).await {
+            Ok(_) => Ok(Triggered::Created),
+            Err(towpath_store::Error::RunExists { .. }) => Ok(Triggered::Exists),
+            Err(towpath_store::Error::NotFound { .. }) => Ok(missing()),
+            Err(error @ towpath_store::Error::Params { .. }) => Ok(Triggered::Refused(error.to_string())),
+            Err(error) => Err(away(error)),
+        }
+    }
+
+    async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
+        let tries = self.store.tries(&self.task).await.map_err(away)?;
+        Ok(tries.into_iter().map(|one| (one.try_number, one.state)).collect())
     }
 }

@@ -41,10 +41,9 @@ pub(super) struct Prepared {
 }
 
 /// Reads arguments and connection.
-pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, Failure> {
-    let args = &attempt.args;
+pub(super) async fn prepare(attempt: &Attempt, args: &Map<String, Value>) -> Result<Prepared, Failure> {
     let endpoint = args.get("endpoint").and_then(Value::as_str).unwrap_or_default().trim();
-    let connection = connection(attempt, endpoint).await?;
+    let connection = connection(attempt, args, endpoint).await?;
     let mut url = url(endpoint, connection.as_ref())?;
     let mut headers = HeaderMap::new();
     let mut options = Map::new();
@@ -102,8 +101,12 @@ impl Prepared {
 }
 
 /// The connection that the task names, or the default one where its endpoint is no full URL.
-async fn connection(attempt: &Attempt, endpoint: &str) -> Result<Option<Connection>, Failure> {
-    let named = attempt.args.get("http_conn_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+async fn connection(
+    attempt: &Attempt,
+    args: &Map<String, Value>,
+    endpoint: &str,
+) -> Result<Option<Connection>, Failure> {
+    let named = args.get("http_conn_id").and_then(Value::as_str).filter(|id| !id.is_empty());
     let conn_id = match named {
         Some(conn_id) => conn_id,
         None if is_full(endpoint) => return Ok(None),

@@ -238,8 +238,8 @@ fn working_folder(attempt: &Attempt) -> Result<(PathBuf, Option<WorkFolder>), Er
     if let Some(given) = attempt.args.get("cwd").and_then(Value::as_str).filter(|cwd| !cwd.is_empty()) {
         return Ok((attempt.dag_folder.join(given), None));
     }
-    let folder = WorkFolder::create(&attempt.scratch)
-        .map_err(|source| Error::Scratch { folder: attempt.scratch.clone(), source })?;
+    let path = attempt.next_scratch();
+    let folder = WorkFolder::create(&path).map_err(|source| Error::Scratch { folder: path, source })?;
     Ok((folder.path().to_owned(), Some(folder)))
 }
 

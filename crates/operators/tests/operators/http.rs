@@ -10,13 +10,13 @@ use towpath_operators::{Operator, Outcome};
 use crate::support::Fixture;
 
 /// A server that knows a few paths and keeps what it was asked.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -30,11 +30,11 @@ impl Server {
         Self { port, requests }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn last(&self) -> String {
+    pub(crate) fn last(&self) -> String {
         self.requests.lock().expect("no panic").last().cloned().expect("it was asked")
     }
 }

@@ -1,6 +1,9 @@
 //! Operators and templates against services that answer from memory.
 
 mod bash;
+mod external_task;
 mod http;
+mod sensor;
 mod support;
 mod template;
+mod trigger_dag;

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
-use towpath_model::clock::ManualClock;
+use towpath_model::clock::{Clock, ManualClock, SharedClock};
 use towpath_model::connection::Connection;
 use towpath_model::dag::Task;
 use towpath_model::run::RunType;
+use towpath_model::state::{RunState, TaskState};
 use towpath_model::timetable::DataInterval;
 use towpath_operators::log::{Limits, Memory, Secrets, TaskLog};
 use towpath_operators::process::{Options, Supervisor};
+use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{Attempt, Context, ServiceError, Services, XComQuery};
 
 /// Everything by name; XComs by `task_id/key`.
@@ -25,6 +27,20 @@ pub(crate) struct Answers {
     pub(crate) connections: HashMap<String, Connection>,
     pub(crate) xcoms: HashMap<String, Vec<Value>>,
     pub(crate) asked: Mutex<Vec<String>>,
+    pub(crate) dags: HashMap<String, DagStatus>,
+    pub(crate) runs: Mutex<Vec<Run>>,
+    /// Earlier tries of the attempt's task instance.
+    pub(crate) tries: Vec<(u32, TaskState)>,
+}
+
+/// A run of any DAG.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) dag_id: String,
+    pub(crate) logical_date: Option<DateTime<Utc>>,
+    pub(crate) conf: Map<String, Value>,
+    pub(crate) status: RunStatus,
+    pub(crate) tasks: Vec<(String, TaskState)>,
 }
 
 #[async_trait]
@@ -55,11 +71,90 @@ impl Services for Answers {
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, ServiceError> {
         Ok(self.connections.get(conn_id).cloned())
     }
+
+    async fn dag(&self, dag_id: &str) -> Result<Option<DagStatus>, ServiceError> {
+        Ok(self.dags.get(dag_id).cloned())
+    }
+
+    async fn run(&self, dag_id: &str, which: &RunRef) -> Result<Option<RunStatus>, ServiceError> {
+        if dag_id == "unreachable" {
+            return Err(ServiceError("the store is down".into()));
+        }
+        let runs = self.runs.lock().expect("no panic");
+        let fits = |run: &&Run| match which {
+            RunRef::Id(run_id) => run.status.run_id == *run_id,
+            RunRef::LogicalDate(date) => run.logical_date == Some(*date),
+        };
+        Ok(runs.iter().filter(|run| run.dag_id == dag_id).find(fits).map(|run| run.status.clone()))
+    }
+
+    async fn task_states(&self, run: &RunStatus, tasks: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError> {
+        let runs = self.runs.lock().expect("no panic");
+        let of = runs.iter().find(|known| known.status.key == run.key).expect("it was found before");
+        let fits = |(id, _): &&(String, TaskState)| match tasks {
+            Tasks::Ids(ids) => ids.contains(id),
+            Tasks::Group(group) => id.starts_with(&format!("{group}.")),
+        };
+        Ok(of.tasks.iter().filter(fits).cloned().collect())
+    }
+
+    async fn trigger_run(&self, order: &RunOrder) -> Result<Triggered, ServiceError> {
+        if !self.dags.contains_key(&order.dag_id) {
+            return Ok(Triggered::Refused(format!("DAG `{}` does not exist", order.dag_id)));
+        }
+        let mut runs = self.runs.lock().expect("no panic");
+        let same = |run: &Run| {
+            let same_date = order.logical_date.is_some() && run.logical_date == order.logical_date;
+            run.dag_id == order.dag_id && (run.status.run_id == order.run_id || same_date)
+        };
+        if runs.iter().any(same) {
+            return Ok(Triggered::Exists);
+        }
+        let key = runs.len() as i64;
+        runs.push(Run {
+            dag_id: order.dag_id.clone(),
+            logical_date: order.logical_date,
+            conf: order.conf.clone(),
+            status: RunStatus {
+                key,
+                version_id: 1,
+                run_id: order.run_id.clone(),
+                state: RunState::Queued,
+                triggering_user: Some(order.origin.clone()),
+            },
+            tasks: Vec::new(),
+        });
+        Ok(Triggered::Created)
+    }
+
+    async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
+        Ok(self.tries.clone())
+    }
+}
+
+/// A clock that goes with tokio's, which tests may pause.
+#[derive(Debug)]
+pub(crate) struct TokioClock {
+    start: DateTime<Utc>,
+    since: tokio::time::Instant,
+}
+
+impl TokioClock {
+    pub(crate) fn new(start: DateTime<Utc>) -> Self {
+        Self { start, since: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.start + self.since.elapsed()
+    }
 }
 
 /// What an attempt is made of.
 pub(crate) struct Fixture {
-    pub(crate) answers: Answers,
+    /// Shared, so that a test sees what attempts leave and lets another attempt find it.
+    pub(crate) answers: Arc<Answers>,
     pub(crate) context: Context,
     pub(crate) sink: Arc<Memory>,
     pub(crate) log: TaskLog,
@@ -74,11 +169,14 @@ pub(crate) fn at(text: &str) -> DateTime<Utc> {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        Self::with_clock(Arc::new(ManualClock::new(at("2024-03-06T12:00:00Z"))))
+    }
+
+    pub(crate) fn with_clock(clock: SharedClock) -> Self {
         let sink = Arc::new(Memory::default());
-        let clock = Arc::new(ManualClock::new(at("2024-03-06T12:00:00Z")));
         let log = TaskLog::new(sink.clone(), clock, Arc::new(Secrets::new()), Limits::default());
         Self {
-            answers: Answers::default(),
+            answers: Arc::default(),
             context: context(),
             sink,
             log,
@@ -90,8 +188,13 @@ impl Fixture {
 
     pub(crate) fn connection(mut self, conn_id: &str, uri: &str) -> Self {
         let connection = Connection::from_uri(conn_id, uri).expect("a connection");
-        self.answers.connections.insert(conn_id.to_owned(), connection);
+        self.answers().connections.insert(conn_id.to_owned(), connection);
         self
+    }
+
+    /// What the services answer, before they are asked.
+    pub(crate) fn answers(&mut self) -> &mut Answers {
+        Arc::get_mut(&mut self.answers).expect("there is no attempt yet")
     }
 
     /// An attempt of `operator` with `args`.
@@ -112,7 +215,7 @@ impl Fixture {
             self.context,
             task,
             args,
-            Arc::new(self.answers),
+            self.answers,
             self.log,
             Arc::new(Supervisor::new(options).expect("the watchdog starts")),
             self.stop,
@@ -169,5 +272,7 @@ pub(crate) fn context() -> Context {
         prev_start_date_success: None,
         next_run_after: None,
         native_templates: false,
+        is_resumed: false,
+        timezone: chrono_tz::Tz::UTC,
     }
 }

@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use towpath_model::clock::SystemClock;
 use towpath_model::connection::Connection;
+use towpath_model::state::TaskState;
 use towpath_operators::log::{Limits, Memory, Secrets, TaskLog};
 use towpath_operators::process::{self, Supervisor};
 use towpath_operators::python::{Options, PythonOperator};
+use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{Attempt, Operator, Outcome, ServiceError, Services, XComQuery};
 
 /// Services that keep everything in memory.
@@ -57,6 +59,26 @@ impl Services for MemoryServices {
     async fn connection(&self, conn_id: &str) -> Result<Option<Connection>, ServiceError> {
         let uri = r#"postgresql://ann:pa%2Fss-word@db.example.com:5432/sales?sslmode=require&api_key=k-98765"#;
         Ok((conn_id == "warehouse").then(|| Connection::from_uri(conn_id, uri).expect("a good URI")))
+    }
+
+    async fn dag(&self, _: &str) -> Result<Option<DagStatus>, ServiceError> {
+        Ok(None)
+    }
+
+    async fn run(&self, _: &str, _: &RunRef) -> Result<Option<RunStatus>, ServiceError> {
+        Ok(None)
+    }
+
+    async fn task_states(&self, _: &RunStatus, _: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError> {
+        Ok(Vec::new())
+    }
+
+    async fn trigger_run(&self, _: &RunOrder) -> Result<Triggered, ServiceError> {
+        Err(ServiceError("there are no DAGs here".into()))
+    }
+
+    async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
+        Ok(Vec::new())
     }
 }
 

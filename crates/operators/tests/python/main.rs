@@ -5,4 +5,5 @@ mod context;
 mod fixture;
 mod output;
 mod processes;
+mod sensor;
 mod values;

@@ -96,11 +96,11 @@ impl Store {
         step.settle().await?;
         let rows = step.claim(claim).await?;
         step.commit().await?;
-        Ok(Reply { accepted, claimed: self.claimed_tasks(rows).await? })
+        Ok(Reply { accepted, claimed: self.claimed_tasks(rows, now).await? })
     }
 
     /// Claimed rows with the runs that they belong to.
-    async fn claimed_tasks(&self, mut rows: Vec<ClaimedRow>) -> Result<Vec<ClaimedTask>> {
+    async fn claimed_tasks(&self, mut rows: Vec<ClaimedRow>, now: DateTime<Utc>) -> Result<Vec<ClaimedTask>> {
         rows.sort_by(|a, b| (-a.priority, a.run_order, &a.key).cmp(&(-b.priority, b.run_order, &b.key)));
         let mut claimed = Vec::with_capacity(rows.len());
         let mut runs: HashMap<i64, Arc<crate::records::RunRecord>> = HashMap::new();
@@ -122,6 +122,9 @@ impl Store {
                 run,
                 file: row.file.into(),
                 element: row.map_value.map(|text| element(&text)).transpose()?,
+                is_resumed: row.start_date < now,
+                start_date: row.start_date,
+                log_seq: row.log_seq,
             });
         }
         Ok(claimed)

@@ -59,6 +59,11 @@ pub(super) const RUN: &str = "
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
         v.number AS version_number, r.queue
     FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.dag_id = $1 AND r.run_id = $2";
+pub(super) const RUN_AT: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.dag_id = $1 AND r.logical_date = $2";
 pub(super) const RUN_BY_KEY: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
@@ -96,6 +101,9 @@ pub(super) const TASK_INSTANCE: &str = "
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index = $3";
+pub(super) const TASK_STATES: &str = "
+    SELECT task_id, state FROM task_instance
+    WHERE run_key = $1 AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) ORDER BY task_id, map_index";
 pub(super) const PAST_TRIES: &str = "
     SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note
     FROM task_try WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY try_number";

@@ -158,6 +158,7 @@ pub(super) const LOCK_POOLS: &str = "
     WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb))) ORDER BY name FOR NO KEY UPDATE";
 /// The last statement of a step: it waits for nobody, so locks taken in it cannot close a circle.
 /// The lock on the job keeps a worker that is declared lost from claiming at the same moment.
+/// A try that goes on (rescheduled, given back) keeps its start, and its log goes on behind what it has written.
 pub(super) const CLAIM: &str = "
     WITH me AS (SELECT id FROM job WHERE id = $4 AND state = 'running' FOR SHARE),
     picked AS (
@@ -165,12 +166,15 @@ pub(super) const CLAIM: &str = "
         WHERE state = 'queued' AND queue = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))
         ORDER BY priority DESC, run_order, run_key, task_id, map_index LIMIT $2 FOR UPDATE SKIP LOCKED)
     UPDATE task_instance AS t
-    SET state = 'running', attempt = $3, worker = $4, hostname = $5, pid = $6, start_date = $7, end_date = NULL
+    SET state = 'running', attempt = $3, worker = $4, hostname = $5, pid = $6, start_date = COALESCE(t.start_date, $7),
+        end_date = NULL
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
     RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order, t.map_value,
-        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = t.run_key) AS file";
+        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = t.run_key) AS file,
+        t.start_date, CASE WHEN t.start_date < $7 THEN (SELECT max(l.seq) FROM log_chunk l
+            WHERE l.run_key = t.run_key AND l.task_id = t.task_id AND l.map_index = t.map_index AND l.try_number = t.try_number) END AS last_log_seq";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))

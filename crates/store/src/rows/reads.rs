@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Row as _};
 use towpath_model::state::TaskState;
 use towpath_model::timetable::DataInterval;
@@ -134,6 +135,12 @@ impl ReadRows for Backend {
         row.as_ref().map(run).transpose()
     }
 
+    async fn run_at(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<Option<RunRecord>> {
+        let row =
+            sqlx::query(queries::RUN_AT).bind(dag_id).bind(Ts(logical_date)).fetch_optional(&self.readers).await?;
+        row.as_ref().map(run).transpose()
+    }
+
     async fn run_by_key(&self, key: i64) -> Result<Option<RunRecord>> {
         let row = sqlx::query(queries::RUN_BY_KEY).bind(key).fetch_optional(&self.readers).await?;
         row.as_ref().map(run).transpose()
@@ -187,6 +194,15 @@ impl ReadRows for Backend {
             .fetch_optional(&self.readers)
             .await?;
         row.as_ref().map(task_instance).transpose()
+    }
+
+    async fn task_states(&self, run_key: i64, task_ids: &[String]) -> Result<Vec<(String, TaskState)>> {
+        let rows = sqlx::query(queries::TASK_STATES)
+            .bind(run_key)
+            .bind(batch::json(task_ids))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get("task_id")?, word(row, "state")?))).collect()
     }
 
     async fn past_tries(&self, key: &TaskKey) -> Result<Vec<TryRecord>> {

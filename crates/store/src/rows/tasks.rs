@@ -231,6 +231,8 @@ impl TaskStatements for Tx {
                     run_order: time(row, "run_order")?,
                     file: row.try_get("file")?,
                     map_value: row.try_get("map_value")?,
+                    start_date: time(row, "start_date")?,
+                    log_seq: row.try_get::<Option<i32>, _>("last_log_seq")?.map_or(0, |seq| seq as u32 + 1),
                 })
             })
             .collect()

@@ -165,6 +165,7 @@ pub(super) const LIVE: &str = "
 pub(super) const LOCK_POOLS: &str = "
     SELECT name, slots AS slots FROM pool
     WHERE name IN (SELECT value FROM json_each($1)) ORDER BY name";
+/// A try that goes on (rescheduled, given back) keeps its start, and its log goes on behind what it has written.
 pub(super) const CLAIM: &str = "
     WITH me AS (SELECT id FROM job WHERE id = $4 AND state = 'running'),
     picked AS (
@@ -172,12 +173,16 @@ pub(super) const CLAIM: &str = "
         WHERE state = 'queued' AND queue IN (SELECT value FROM json_each($1))
         ORDER BY priority DESC, run_order, run_key, task_id, map_index LIMIT $2)
     UPDATE task_instance AS t
-    SET state = 'running', attempt = $3, worker = $4, hostname = $5, pid = $6, start_date = $7, end_date = NULL
+    SET state = 'running', attempt = $3, worker = $4, hostname = $5, pid = $6, start_date = COALESCE(t.start_date, $7),
+        end_date = NULL
     FROM picked p
     WHERE t.run_key = p.run_key AND t.task_id = p.task_id AND t.map_index = p.map_index AND t.state = 'queued'
         AND EXISTS (SELECT 1 FROM me)
     RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order, map_value,
-        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = run_key) AS file";
+        (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = run_key) AS file,
+        start_date, CASE WHEN start_date < $7 THEN (SELECT max(l.seq) FROM log_chunk l
+            WHERE l.run_key = task_instance.run_key AND l.task_id = task_instance.task_id
+                AND l.map_index = task_instance.map_index AND l.try_number = task_instance.try_number) END AS last_log_seq";
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
     WHERE r.key IN (SELECT value FROM json_each($1))

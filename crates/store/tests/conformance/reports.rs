@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use towpath_model::retry::RetryPolicy;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::{Claim, LogChunk, LogKey, Report, ReportOutcome, Store};
+use towpath_store::{Claim, ClaimedTask, LogChunk, LogKey, Report, ReportOutcome, Store};
 
 use crate::harness::*;
 
@@ -21,6 +21,9 @@ both!(
     skips_cascade,
     a_released_attempt_keeps_its_try,
     a_rescheduled_attempt_keeps_its_try,
+    a_try_that_goes_on_keeps_its_start,
+    the_log_of_a_try_that_goes_on_goes_on,
+    xcoms_of_a_try_that_goes_on_stay,
     late_reports_change_nothing,
     of_two_reports_in_a_batch_the_first_counts,
     any_text_is_taken,
@@ -210,6 +213,80 @@ async fn a_rescheduled_attempt_keeps_its_try(store: Store) {
     assert_eq!(second.try_number, 1);
     succeed(&store, &second).await;
     assert_eq!(run_state(&store, run.key).await, RunState::Success);
+}
+
+/// Claims one at `at`, which must be there.
+async fn claim_at(store: &Store, worker: i64, at: DateTime<Utc>) -> ClaimedTask {
+    let reply = store.report(&[], &[], &asks(worker, 1), at).await.expect("a claim is answered");
+    reply.claimed.into_iter().next().expect("something is queued")
+}
+
+async fn a_try_that_goes_on_keeps_its_start(store: Store) {
+    let retry = RetryPolicy { retries: 1, delay: Duration::from_secs(30), ..RetryPolicy::default() };
+    sync(&store, dag("d", &[("a", "bash", &[])], |spec| spec.tasks[0].retry = retry)).await;
+    manual(&store, "d").await;
+    let worker = worker(&store).await;
+    let first = claim_at(&store, worker, time(1)).await;
+    assert_eq!((first.start_date, first.is_resumed), (time(1), false));
+    end(&store, &first, ReportOutcome::Rescheduled { at: time(60) }).await;
+    assert_eq!(store.wake_due(time(60), 10).await.expect("woken"), 1);
+
+    let second = claim_at(&store, worker, time(61)).await;
+    assert_eq!((second.start_date, second.is_resumed, second.try_number), (time(1), true, 1));
+    let running = instance(&store, &second.key).await;
+    assert_eq!((running.start_date, running.end_date), (Some(time(1)), None));
+    end(&store, &second, ReportOutcome::Released).await;
+
+    let third = claim_at(&store, worker, time(70)).await;
+    assert_eq!((third.start_date, third.is_resumed, third.try_number), (time(1), true, 1));
+    fail(&store, &third).await;
+    assert_eq!(store.wake_due(time(100), 10).await.expect("woken"), 1);
+
+    let next_try = claim_at(&store, worker, time(101)).await;
+    assert_eq!((next_try.start_date, next_try.is_resumed, next_try.try_number), (time(101), false, 2));
+    let starts = store.tries(&next_try.key).await.expect("read").into_iter().map(|one| one.start_date);
+    assert_eq!(starts.collect::<Vec<_>>(), [Some(time(1)), Some(time(101))]);
+}
+
+async fn the_log_of_a_try_that_goes_on_goes_on(store: Store) {
+    sync(&store, dag("d", &[("a", "bash", &[])], |_| {})).await;
+    manual(&store, "d").await;
+    let worker = worker(&store).await;
+    let mut log = None;
+    for (look, at) in [(0, 1), (1, 61), (2, 121)] {
+        let task = claim_at(&store, worker, time(at)).await;
+        assert_eq!(task.log_seq, look * 2, "look {look}");
+        let key = LogKey { task: task.key.clone(), try_number: task.try_number };
+        // One chunk while it runs, one with its end.
+        let chunk = |seq| LogChunk { key: key.clone(), seq, lines: 1, text: format!("look {look}, {seq}\n") };
+        store.append_logs(&[chunk(task.log_seq)], time(at)).await.expect("logs are taken");
+        let report = ended(&task, ReportOutcome::Rescheduled { at: time(at + 50) });
+        let chunks = [chunk(task.log_seq + 1)];
+        store.report(&[report], &chunks, &asks(worker, 0), time(at + 1)).await.expect("a report is taken");
+        assert_eq!(store.wake_due(time(at + 50), 10).await.expect("woken"), 1);
+        log = Some(key);
+    }
+    let chunks = store.read_log(&log.expect("it was claimed"), 0, 10).await.expect("read");
+    let text: String = chunks.into_iter().map(|chunk| chunk.text).collect();
+    assert_eq!(text, "look 0, 0\nlook 0, 1\nlook 1, 2\nlook 1, 3\nlook 2, 4\nlook 2, 5\n");
+}
+
+async fn xcoms_of_a_try_that_goes_on_stay(store: Store) {
+    sync(&store, dag("d", &[("a", "bash", &[])], |_| {})).await;
+    let run = manual(&store, "d").await;
+    let worker = worker(&store).await;
+    let first = claim_one(&store, worker).await;
+    let report = Report {
+        xcoms: vec![("trigger_run_id".into(), json!("r1"))],
+        ..ended(&first, ReportOutcome::Rescheduled { at: time(60) })
+    };
+    assert_eq!(send(&store, &[report]).await.accepted, [true]);
+    assert_eq!(store.wake_due(time(60), 10).await.expect("woken"), 1);
+    let second = claim_one(&store, worker).await;
+    let found = store.xcoms(run.key, "a", "trigger_run_id", Some(-1)).await.expect("read");
+    assert_eq!(found.into_iter().map(|xcom| xcom.value).collect::<Vec<_>>(), [json!("r1")]);
+    succeed(&store, &second).await;
+    assert_eq!(store.task_xcoms(&second.key).await.expect("read").len(), 1);
 }
 
 async fn late_reports_change_nothing(store: Store) {

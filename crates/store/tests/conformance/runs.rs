@@ -320,4 +320,32 @@ both!(
     two_schedulers_create_a_run_once,
     runs_are_filtered_paged_and_in_order,
     what_came_before,
+    runs_are_found_by_their_logical_date,
+    states_of_some_tasks,
 );
+
+async fn runs_are_found_by_their_logical_date(store: Store) {
+    for id in ["d", "other"] {
+        sync(&store, dag(id, &[("a", "bash", &[])], |_| {})).await;
+    }
+    let dated = |at| NewRun { logical_date: Some(time(at)), ..named("d", &format!("r{at}"), at) };
+    let first = create(&store, dated(1)).await;
+    create(&store, dated(2)).await;
+    create(&store, named("d", "undated", 3)).await;
+    assert_eq!(store.run_at("d", time(1)).await.expect("read"), Some(first));
+    assert_eq!(store.run_at("d", time(3)).await.expect("read"), None);
+    assert_eq!(store.run_at("other", time(1)).await.expect("read"), None);
+}
+
+async fn states_of_some_tasks(store: Store) {
+    let tasks: [(&str, &str, &[&str]); 3] = [("a", "empty", &[]), ("b", "bash", &["a"]), ("c", "bash", &["b"])];
+    sync(&store, dag("d", &tasks, |_| {})).await;
+    let run = manual(&store, "d").await;
+    let of = async |ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        store.task_states(run.key, &ids).await.expect("read")
+    };
+    assert_eq!(of(&["c", "a", "x"]).await, [("a".to_owned(), Success), ("c".to_owned(), Undecided)]);
+    assert_eq!(of(&["b"]).await, [("b".to_owned(), Queued)]);
+    assert_eq!(of(&[]).await, []);
+}

@@ -301,6 +301,17 @@ class Conf:
 conf = Conf()
 
 
+class PokeReturnValue:
+    """What the function of a sensor may return: whether the wait is over, and an XCom for then."""
+
+    def __init__(self, is_done, xcom_value=None):
+        self.is_done = is_done
+        self.xcom_value = xcom_value
+
+    def __bool__(self):
+        return bool(self.is_done)
+
+
 class TaskFunction:
     """A function with `@task`. In Towpath the DAG is YAML and the function is what a task of it calls."""
 
@@ -325,7 +336,7 @@ class TaskFunction:
 
 
 class _TaskDecorator:
-    """`@task`, `@task(...)` and `@task.python`."""
+    """`@task`, `@task(...)`, `@task.python` and `@task.sensor`."""
 
     def __call__(self, function=None, **options):
         if function is None:
@@ -335,6 +346,8 @@ class _TaskDecorator:
     @property
     def python(self):
         return self
+
+    sensor = python
 
     def __getattr__(self, name):
         if name.startswith("_"):

@@ -143,6 +143,8 @@ class Attempt:
     def success(self, value, multiple_outputs, context):
         if value is not None and self.args.get("show_return_value_in_logs", True):
             LOG.info("Returned value: %s", shown(value))
+        if self.job["task"]["operator"] == "python_sensor":
+            return self.verdict(value, context)
         if value is None or not self.job["task"].get("do_xcom_push", True):
             return {"state": "success"}
         if multiple_outputs:
@@ -152,6 +154,13 @@ class Attempt:
                 context["ti"].xcom_push(str(key), item)
         data = encode(value, RETURN_VALUE, context["ti"].task_id, self.job["xcom_limit_bytes"])
         return {"state": "success", "value": data}
+
+    def verdict(self, value, context):
+        """What the function of a sensor says: whether the wait is over, and the XCom for then."""
+        item = value.xcom_value if isinstance(value, api.PokeReturnValue) else None
+        data = encode(item, RETURN_VALUE, context["ti"].task_id, self.job["xcom_limit_bytes"])
+        done = b"true" if value else b"false"
+        return {"state": "success", "value": b'{"done":%s,"value":%s}' % (done, data)}
 
     def finish(self):
         threading._shutdown()

@@ -21,11 +21,13 @@ _COMMON = {
     "get_current_context": api.get_current_context,
     "get_parsing_context": api.get_parsing_context,
     "task": api.task,
+    "PokeReturnValue": api.PokeReturnValue,
 }
 _TIMES = {name: value for name, value in vars(timezones).items() if not name.startswith("_") and name != "times"}
 _MACROS = {name: getattr(macros, name) for name in ("ds_add", "ds_format", "random", "datetime", "timedelta")}
 _CURRENT = {"get_current_context": api.get_current_context}
 _HOOK = {"BaseHook": api.BaseHook}
+_POKE = {"PokeReturnValue": api.PokeReturnValue}
 
 # The modules and their names. Packages in between are made as well.
 MODULES = {
@@ -51,12 +53,14 @@ MODULES = {
     "airflow.providers.standard.operators.python": _CURRENT,
     "airflow.sdk": _COMMON,
     "airflow.sdk.bases.hook": _HOOK,
+    "airflow.sdk.bases.sensor": _POKE,
     "airflow.sdk.definitions.connection": {"Connection": api.Connection},
     "airflow.sdk.definitions.context": {"Context": context.Context, **_CURRENT},
     "airflow.sdk.definitions.variable": {"Variable": api.Variable},
     "airflow.sdk.exceptions": _ERRORS,
     "airflow.sdk.log": {"mask_secret": api.mask_secret},
     "airflow.sdk.timezone": _TIMES,
+    "airflow.sensors.base": _POKE,
     "airflow.utils.context": {"Context": context.Context},
     "airflow.utils.dates": {"days_ago": api.days_ago},
     "airflow.utils.log.logging_mixin": {"LoggingMixin": api.LoggingMixin},
