@@ -152,3 +152,37 @@ fn the_schema_and_the_reader_agree() {
         assert!(support::read(&text, &Limits::default()).has_errors(), "{name} is valid to the reader");
     }
 }
+
+#[test]
+fn sensors_are_read_under_airflows_names() {
+    let dag = one(
+        "default_args: {poke_interval: 5m, mode: reschedule}
+tasks:
+  f: {operator: airflow.providers.standard.sensors.filesystem.FileSensor, filepath: /data/x.csv, timeout: 1d}
+  e:
+    operator: airflow.sensors.external_task.ExternalTaskSensor
+    external_dag_id: other
+    external_task_ids: [a, b]
+    execution_delta: {__type__: datetime.timedelta, hours: 2}
+  p: {decorator: airflow.decorators.task.sensor, python_callable: jobs.ready, mode: poke}
+  t: {operator: airflow.operators.trigger_dagrun.TriggerDagRunOperator, trigger_dag_id: other, wait_for_completion: true}
+",
+    );
+    for (id, operator, args) in [
+        (
+            "f",
+            "file_sensor",
+            r#"{"filepath":"/data/x.csv","timeout":86400.0,"poke_interval":300.0,"mode":"reschedule"}"#,
+        ),
+        (
+            "e",
+            "external_task_sensor",
+            r#"{"external_dag_id":"other","external_task_ids":["a","b"],"execution_delta":7200.0,"poke_interval":300.0,"mode":"reschedule"}"#,
+        ),
+        ("p", "python_sensor", r#"{"python_callable":"jobs.ready","mode":"poke","poke_interval":300.0}"#),
+        ("t", "trigger_dag", r#"{"trigger_dag_id":"other","wait_for_completion":true,"poke_interval":300.0}"#),
+    ] {
+        let task = dag.task(id).unwrap();
+        assert_eq!((task.operator.as_str(), serde_json::to_string(&task.args).unwrap().as_str()), (operator, args));
+    }
+}
