@@ -35,6 +35,9 @@ const WATCH: Duration = Duration::from_millis(50);
 /// Every so many looks ask, whatever the file's time stamp says.
 const UNASKED: u32 = 20;
 
+/// How often a migration that met another process's is tried again, 20 ms apart.
+const MIGRATION_TRIES: u32 = 50;
+
 /// A SQLite database.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
@@ -139,12 +142,18 @@ impl backend::Backend for Sqlite {
     }
 
     async fn migrate(&self) -> Result<()> {
-        // SQLite has no lock that outlives a migration's transaction: of two processes that start
-        // at once, one may meet what the other has just made, and finds it applied on the next look.
-        if MIGRATOR.run(&self.writers).await.is_ok() {
-            return Ok(());
+        // SQLite has no lock that outlives a migration's transaction: of several processes that
+        // start at once, one may meet what another has just made, once for each migration and each
+        // of the others, and finds it applied on a later look. What is truly broken stays so.
+        let mut tries = 0;
+        loop {
+            match MIGRATOR.run(&self.writers).await {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == MIGRATION_TRIES => return Err(Error::Migration(error.to_string())),
+                Err(_) => tries += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        MIGRATOR.run(&self.writers).await.map_err(|error| Error::Migration(error.to_string()))
     }
 
     async fn pending_migrations(&self) -> Result<Vec<String>> {
