@@ -41,6 +41,7 @@ pub(crate) struct Parts {
 pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outcome> {
     let config = &session.config;
     let stop = Stop::on_signals(config.stop_grace.value)?;
+    crate::heap::give_back_now_and_then();
     let mut smtp = None;
     if parts.scheduler {
         dags_folder(session)?;

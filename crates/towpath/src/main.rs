@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod daemon;
 mod exit;
+mod heap;
 mod http;
 mod lifecycle;
 mod lock;
@@ -24,18 +25,6 @@ fn main() -> ExitCode {
         towpath_operators::watchdog::run();
         return ExitCode::SUCCESS;
     }
-    share_the_heap();
+    heap::share();
     exit::code(cli::main())
 }
-
-/// glibc keeps a heap for each thread and gives little of them back; two are enough for a process
-/// that mostly waits, and halve what an idle daemon holds.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "mallopt takes two numbers and touches nothing of ours")]
-fn share_the_heap() {
-    // SAFETY: called before any other thread exists, with a documented parameter.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn share_the_heap() {}

@@ -35,6 +35,11 @@ const WATCH: Duration = Duration::from_millis(50);
 /// Every so many looks ask, whatever the file's time stamp says.
 const UNASKED: u32 = 20;
 
+/// Pages that a connection keeps, in KiB (negative is SQLite's word for that). The system has the file in
+/// memory as well: readers need little, and there are several of them.
+const WRITER_CACHE: &str = "-2048";
+const READER_CACHE: &str = "-1024";
+
 /// How often a migration that met another process's is tried again, 20 ms apart.
 const MIGRATION_TRIES: u32 = 50;
 
@@ -66,7 +71,6 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             // A commit is on the disk when it returns.
             .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", "-16384")
             .pragma("temp_store", "memory");
         let pool = |size| {
             let options = SqlitePoolOptions::new().max_connections(size).min_connections(1);
@@ -79,7 +83,7 @@ impl Sqlite {
         };
         let writers = pool(1)
             .acquire_timeout(Duration::from_secs(60))
-            .connect_with(connect.clone())
+            .connect_with(connect.clone().pragma("cache_size", WRITER_CACHE))
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         if in_memory {
@@ -90,7 +94,7 @@ impl Sqlite {
         wal.push("-wal");
         let wal = PathBuf::from(wal);
         let readers = pool(4)
-            .connect_with(connect.pragma("query_only", "on"))
+            .connect_with(connect.pragma("cache_size", READER_CACHE).pragma("query_only", "on"))
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         // Read before anybody can register: from here on no commit of another process is missed.
