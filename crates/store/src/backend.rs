@@ -52,6 +52,7 @@ pub(crate) trait Tx:
     RunStatements
     + TaskStatements
     + FlowStatements
+    + VersionStatements
     + BackfillStatements
     + crate::dags::DagStatements
     + crate::jobs::JobStatements
@@ -172,6 +173,18 @@ pub(crate) trait FlowStatements {
     async fn some_gated_runs(&mut self) -> Result<Vec<i64>>;
     /// Queues a run that is over.
     async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
+}
+
+/// What a run needs to go on with another version of its DAG.
+#[async_trait]
+pub(crate) trait VersionStatements {
+    async fn move_run(&mut self, run_key: i64, version_id: i64, max_active_tasks: u32) -> Result<()>;
+    /// Gives the instances that are not queued or running the pool, queue and priority of the row of their task.
+    async fn refit_tasks(&mut self, run_key: i64, rows: &[NewTaskRow]) -> Result<()>;
+    /// Makes the one instance of a task that is mapped now the first of its instances, with its history.
+    async fn instance_to_first(&mut self, run_key: i64, task_id: &str) -> Result<()>;
+    /// Instances that have no place in the run any more.
+    async fn remove_instances(&mut self, keys: &[TaskKey], now: DateTime<Utc>) -> Result<()>;
 }
 
 /// Backfills.

@@ -180,7 +180,9 @@ pub(crate) struct ClaimedRow {
     pub(crate) max_tries: u32,
     pub(crate) priority: i64,
     pub(crate) run_order: DateTime<Utc>,
-    /// Where the version of its run was last seen.
+    /// The version that its run has now.
+    pub(crate) version_id: i64,
+    /// Where that version was last seen.
     pub(crate) file: String,
     /// The arguments of a mapped instance, as JSON.
     pub(crate) map_value: Option<String>,

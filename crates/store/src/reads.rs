@@ -34,7 +34,7 @@ pub(crate) trait ReadRows {
 }
 
 /// Runs of which this process has claimed tasks, as they were then: what an attempt needs of its
-/// run never changes.
+/// run changes with the version alone.
 #[derive(Debug, Default)]
 pub(crate) struct RunCache(Mutex<CachedRuns>);
 
@@ -66,8 +66,8 @@ impl RunCache {
 }
 
 impl Store {
-    pub(crate) async fn run_cached(&self, key: i64) -> Result<Arc<RunRecord>> {
-        if let Some(run) = self.inner.runs.get(key) {
+    pub(crate) async fn run_cached(&self, key: i64, version_id: i64) -> Result<Arc<RunRecord>> {
+        if let Some(run) = self.inner.runs.get(key).filter(|run| run.version_id == version_id) {
             return Ok(run);
         }
         let run = self.inner.backend.run_by_key(key).await?;

@@ -73,26 +73,43 @@ impl Store {
         dry_run: bool,
         now: DateTime<Utc>,
     ) -> Result<Vec<Touched>> {
+        self.clear_with(run_key, selection, false, dry_run, now).await
+    }
+
+    pub(super) async fn clear_with(
+        &self,
+        run_key: i64,
+        selection: &Selection,
+        latest: bool,
+        dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Touched>> {
         for _ in 1..TRIES {
-            match self.try_clear(run_key, selection, dry_run, now).await {
+            match self.try_clear(run_key, selection, latest, dry_run, now).await {
                 Err(Error::Stale(_)) => {}
                 result => return result,
             }
         }
-        self.try_clear(run_key, selection, dry_run, now).await
+        self.try_clear(run_key, selection, latest, dry_run, now).await
     }
 
     async fn try_clear(
         &self,
         run_key: i64,
         selection: &Selection,
+        latest: bool,
         dry_run: bool,
         now: DateTime<Utc>,
     ) -> Result<Vec<Touched>> {
         let mut step = Step::begin(self, now).await?;
+        let mut moved = false;
+        if latest {
+            let (run, version) = self.latest_for(&mut step, run_key).await?;
+            moved = step.move_to_version(&run, version).await?;
+        }
         let chosen = step.select(run_key, selection).await?;
         let touched = chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
-        if dry_run || chosen.is_empty() {
+        if dry_run || (chosen.is_empty() && !moved) {
             return Ok(touched);
         }
         step.clear(run_key, &chosen).await?;

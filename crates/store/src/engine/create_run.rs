@@ -219,7 +219,7 @@ impl Step<'_> {
     }
 }
 
-fn new_task_row(
+pub(super) fn new_task_row(
     dag: &Dag,
     initial: &Initial,
     state: TaskState,

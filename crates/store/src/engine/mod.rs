@@ -13,6 +13,7 @@ pub(crate) mod promote;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod timers;
+pub(crate) mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;

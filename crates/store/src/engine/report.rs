@@ -109,7 +109,7 @@ impl Store {
             let run = match runs.get(&run_key) {
                 Some(run) => Arc::clone(run),
                 None => {
-                    let run = self.run_cached(run_key).await?;
+                    let run = self.run_cached(run_key, row.version_id).await?;
                     runs.insert(run_key, Arc::clone(&run));
                     run
                 }

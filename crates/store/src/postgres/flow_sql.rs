@@ -110,3 +110,23 @@ pub(super) const SET_BACKFILL: &str = "
     UPDATE backfill SET is_paused = COALESCE($2::boolean, is_paused), is_cancelled = is_cancelled OR $3 WHERE id = $1";
 pub(super) const QUEUED_OF_BACKFILL: &str =
     "SELECT key FROM dag_run WHERE backfill_id = $1 AND state = 'queued' ORDER BY key";
+pub(super) const MOVE_RUN: &str = "UPDATE dag_run SET version_id = $2, max_active_tasks = $3 WHERE key = $1";
+/// What runs in the foreground keeps its queue.
+pub(super) const REFIT_TASKS: &str = "
+    UPDATE task_instance AS t
+    SET pool = o.pool, pool_slots = o.pool_slots, priority = o.priority,
+        queue = COALESCE((SELECT r.queue FROM dag_run r WHERE r.key = $1), o.queue),
+        max_tries = CASE WHEN t.try_number = 0 THEN o.max_tries ELSE t.max_tries END
+    FROM jsonb_to_recordset($2::jsonb) AS o (task_id text, pool text, pool_slots int, priority bigint, queue text,
+        max_tries int)
+    WHERE t.run_key = $1 AND t.task_id = o.task_id AND t.state NOT IN ('queued', 'running', 'restarting')";
+pub(super) const REMOVE_INSTANCES: &str = "
+    UPDATE task_instance AS t
+    SET state = 'removed', attempt = NULL, blocked_by = NULL, available_at = NULL, end_date = COALESCE(t.end_date, $2)
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";
+/// What an instance without an index has left behind goes to the first index.
+pub(super) const LOGS_TO_FIRST: &str =
+    "UPDATE log_chunk SET map_index = 0 WHERE run_key = $1 AND task_id = $2 AND map_index = -1";
+pub(super) const XCOMS_TO_FIRST: &str =
+    "UPDATE xcom SET map_index = 0 WHERE run_key = $1 AND task_id = $2 AND map_index = -1";

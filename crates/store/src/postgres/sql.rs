@@ -173,6 +173,7 @@ pub(super) const CLAIM: &str = "
         AND EXISTS (SELECT 1 FROM me)
     RETURNING t.run_key, t.task_id, t.map_index, t.attempt, t.try_number, t.max_tries, t.priority, t.run_order, t.map_value,
         (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = t.run_key) AS file,
+        (SELECT r.version_id FROM dag_run r WHERE r.key = t.run_key) AS version_id,
         t.start_date, CASE WHEN t.start_date < $7 THEN (SELECT max(l.seq) FROM log_chunk l
             WHERE l.run_key = t.run_key AND l.task_id = t.task_id AND l.map_index = t.map_index AND l.try_number = t.try_number) END AS last_log_seq";
 pub(super) const UNFINISHED: &str = "

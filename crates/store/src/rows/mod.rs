@@ -11,6 +11,7 @@ mod reads;
 mod runs;
 mod secrets;
 mod tasks;
+mod version;
 
 use std::str::FromStr;
 

@@ -229,6 +229,7 @@ impl TaskStatements for Tx {
                     max_tries: count(row, "max_tries")?,
                     priority: row.try_get("priority")?,
                     run_order: time(row, "run_order")?,
+                    version_id: row.try_get("version_id")?,
                     file: row.try_get("file")?,
                     map_value: row.try_get("map_value")?,
                     start_date: time(row, "start_date")?,

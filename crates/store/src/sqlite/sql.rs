@@ -180,6 +180,7 @@ pub(super) const CLAIM: &str = "
         AND EXISTS (SELECT 1 FROM me)
     RETURNING run_key, task_id, map_index, attempt, try_number, max_tries, priority, run_order, map_value,
         (SELECT v.file FROM dag_run r JOIN dag_version v ON v.id = r.version_id WHERE r.key = run_key) AS file,
+        (SELECT r.version_id FROM dag_run r WHERE r.key = run_key) AS version_id,
         start_date, CASE WHEN start_date < $7 THEN (SELECT max(l.seq) FROM log_chunk l
             WHERE l.run_key = task_instance.run_key AND l.task_id = task_instance.task_id
                 AND l.map_index = task_instance.map_index AND l.try_number = task_instance.try_number) END AS last_log_seq";

@@ -18,3 +18,4 @@ mod random;
 mod reports;
 mod runs;
 mod secrets;
+mod versions;

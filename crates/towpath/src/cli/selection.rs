@@ -78,13 +78,15 @@ impl Args {
         Ok(Selection { tasks, upstream: self.upstream, downstream: self.downstream, ..Selection::default() })
     }
 
-    /// The runs that are meant, with the tasks checked against each of them.
+    /// The runs that are meant, with the tasks checked against each of them, or against the current version
+    /// of the DAG where they are to go on with the `latest` one.
     ///
     /// # Errors
     /// For a DAG, run or task that does not exist, with the nearest name.
-    pub(crate) async fn runs(&self, store: &Store) -> anyhow::Result<Vec<RunRecord>> {
+    pub(crate) async fn runs(&self, store: &Store, latest: bool) -> anyhow::Result<Vec<RunRecord>> {
         let run = find_run(store, &self.dag_id, self.run_id.as_deref()).await?;
-        let dag = store.dag_of_version(run.version_id).await?;
+        let current = if latest { store.dag(&self.dag_id).await?.map(|dag| dag.version_id) } else { None };
+        let dag = store.dag_of_version(current.unwrap_or(run.version_id)).await?;
         let selection = self.selection()?;
         for (task_id, _) in &selection.tasks {
             find_task(&dag, task_id)?;
@@ -104,7 +106,7 @@ impl Args {
         };
         let mut runs = Vec::new();
         for other in store.runs(&filter).await?.items.into_iter().filter(|run| run.logical_date.is_some()) {
-            let dag = store.dag_of_version(other.version_id).await?;
+            let dag = store.dag_of_version(current.unwrap_or(other.version_id)).await?;
             // Another version of the DAG may lack a task.
             if other.key == run.key || selection.tasks.iter().all(|(id, _)| dag.task(id).is_some()) {
                 runs.push(other);

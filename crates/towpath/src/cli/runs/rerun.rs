@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// All tasks, not only what failed
     #[arg(long)]
     all: bool,
+    /// With the current version of the DAG instead of the one that the run began with
+    #[arg(long)]
+    latest_version: bool,
     /// Only tell what would run again
     #[arg(long)]
     dry_run: bool,
@@ -27,6 +30,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let store = session.store().await?;
     let run = find_run(&store, &args.dag_id, args.run_id.as_deref()).await?;
     let selection = Selection { only_failed: !args.all, ..Selection::default() };
-    let touched = store.clear(run.key, &selection, args.dry_run, session.now()).await?;
+    let touched = match args.latest_version {
+        true => store.clear_on_latest(run.key, &selection, args.dry_run, session.now()).await?,
+        false => store.clear(run.key, &selection, args.dry_run, session.now()).await?,
+    };
     selection::print(args.output.output, vec![(run, touched)], args.dry_run, "cleared")
 }

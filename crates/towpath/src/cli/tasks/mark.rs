@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         State::Skipped => Mark::Skipped,
     };
     let store = session.store().await?;
-    let runs = args.tasks.runs(&store).await?;
+    let runs = args.tasks.runs(&store, false).await?;
     let selection = args.tasks.selection()?;
     let dry_run = args.tasks.is_dry_run();
     let mut touched = Vec::with_capacity(runs.len());
