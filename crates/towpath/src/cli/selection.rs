@@ -159,6 +159,20 @@ pub(crate) fn print(
     Ok(Outcome::Success)
 }
 
+/// Says so where a run goes on with a version of its DAG that is not the current one: whoever has just
+/// mended the file would wonder.
+pub(crate) async fn tell_version(format: Format, store: &Store, run: &RunRecord) -> anyhow::Result<()> {
+    if !matches!(format, Format::Table) {
+        return Ok(());
+    }
+    let current = store.dag(&run.dag_id).await?.map_or(run.version_id, |dag| dag.version_id);
+    if current != run.version_id {
+        let text = "the DAG has changed since this run began; --latest-version runs it as it is now";
+        output::line(format!("version {}: {text}", run.version_number))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

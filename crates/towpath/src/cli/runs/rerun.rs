@@ -34,5 +34,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         true => store.clear_on_latest(run.key, &selection, args.dry_run, session.now()).await?,
         false => store.clear(run.key, &selection, args.dry_run, session.now()).await?,
     };
-    selection::print(args.output.output, vec![(run, touched)], args.dry_run, "cleared")
+    let outcome = selection::print(args.output.output, vec![(run.clone(), touched)], args.dry_run, "cleared")?;
+    if !args.latest_version {
+        selection::tell_version(args.output.output, &store, &run).await?;
+    }
+    Ok(outcome)
 }

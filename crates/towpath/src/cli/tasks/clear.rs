@@ -46,5 +46,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         };
         touched.push((run, of_run));
     }
-    selection::print(args.output.output, touched, dry_run, "cleared")
+    let newest = touched.last().map(|(run, _)| run.clone()).filter(|_| !args.latest_version);
+    let outcome = selection::print(args.output.output, touched, dry_run, "cleared")?;
+    if let Some(run) = newest {
+        selection::tell_version(args.output.output, &store, &run).await?;
+    }
+    Ok(outcome)
 }
