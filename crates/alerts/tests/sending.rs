@@ -102,6 +102,7 @@ impl World {
             outcome: ReportOutcome::Failed { retry: false },
             note: Some("exit code 1".into()),
             xcoms: Vec::new(),
+            asset_extra: Default::default(),
             ended_at: self.clock.now(),
         };
         store.report(&[report], &[log], &claim(0), self.clock.now()).await.unwrap();

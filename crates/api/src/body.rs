@@ -62,6 +62,24 @@ impl Body {
         }
     }
 
+    /// Of a request that may come without a body, or with `null`.
+    ///
+    /// # Errors
+    /// 422 for what is no JSON object.
+    pub(crate) fn parse_or_empty(bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() || bytes == b"null" { Self::parse(b"{}") } else { Self::parse(bytes) }
+    }
+
+    /// A whole number.
+    pub(crate) fn whole(&mut self, name: &str) -> Option<i64> {
+        let value = self.value(name)?;
+        let number = value.as_i64();
+        if number.is_none() {
+            self.wrong("int_type", name, "Input should be a valid integer", value);
+        }
+        number
+    }
+
     /// The value of a field; null counts as absent.
     fn value(&mut self, name: &str) -> Option<Value> {
         self.fields.shift_remove(name).filter(|value| !value.is_null())

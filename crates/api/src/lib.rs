@@ -14,6 +14,7 @@
 //! - An error of the store reaches the log in full and the client without anything internal.
 //! - No reply holds a stream open past [`State::stop`].
 
+mod assets;
 mod body;
 mod dag_runs;
 mod dags;

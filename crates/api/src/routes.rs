@@ -10,7 +10,9 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::{Error, State, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms};
+use crate::{
+    Error, State, assets, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
+};
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -68,6 +70,7 @@ fn airflow(state: State) -> Router {
         )
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries", get(xcoms::list::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}", get(xcoms::get::get))
+        .merge(assets::routes())
         .route("/importErrors", get(import_errors::list::get))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -10,6 +10,7 @@ use towpath_model::dag::{Dag, DagSpec, GraphError};
 
 use crate::Limits;
 use crate::alerts;
+use crate::asset;
 use crate::date;
 use crate::diagnostic::Reporter;
 use crate::expand;
@@ -54,11 +55,13 @@ pub(crate) fn compile(node: &Node, frame: &Frame<'_>, report: &mut Reporter) -> 
     unsupported_in(&fields, keys::DAG, report);
     let id = dag_id(&fields, frame, report);
     let mut spec = DagSpec::new(id);
-    settings(&mut spec, &fields, &default_args, frame, report);
+    let assets = asset::Definitions::read(fields.get("assets"), report);
+    settings(&mut spec, &fields, &default_args, &assets, frame, report);
     let context = Context {
         defaults: default_args.iter().map(|args| Defaults::read(args, report)).collect(),
         groups: Groups::read(fields.get("task_groups"), report),
         owner: fields.text("owner", report),
+        assets,
         checked_params: RefCell::default(),
     };
     let places = tasks(&mut spec, &fields, &context, frame, report);
@@ -132,7 +135,14 @@ fn dag_id(fields: &Fields<'_>, frame: &Frame<'_>, report: &mut Reporter) -> Stri
     id
 }
 
-fn settings(spec: &mut DagSpec, fields: &Fields<'_>, default_args: &[&Node], frame: &Frame<'_>, report: &mut Reporter) {
+fn settings(
+    spec: &mut DagSpec,
+    fields: &Fields<'_>,
+    default_args: &[&Node],
+    assets: &asset::Definitions,
+    frame: &Frame<'_>,
+    report: &mut Reporter,
+) {
     if let Some(zone) = fields.get("timezone").and_then(|node| schedule::zone_of(node, "timezone", report)) {
         spec.timezone = zone;
     }
@@ -141,7 +151,7 @@ fn settings(spec: &mut DagSpec, fields: &Fields<'_>, default_args: &[&Node], fra
     spec.doc_md = fields.text("doc_md", report).or_else(|| doc_file(fields, frame, report));
     spec.tags = fields.list("tags", report).into_iter().map(|(tag, _)| tag).collect();
     if let Some((_, node)) = fields.entry("schedule") {
-        spec.schedule = schedule::read(node, spec.timezone, report).unwrap_or_default();
+        (spec.schedule, spec.asset_schedule) = asset::schedule(node, spec.timezone, assets, report).unwrap_or_default();
     }
     let zone = spec.timezone;
     spec.start_date = date_of("start_date", fields, default_args, zone, frame, report);
@@ -164,7 +174,7 @@ fn settings(spec: &mut DagSpec, fields: &Fields<'_>, default_args: &[&Node], fra
     spec.render_template_as_native_obj = fields.bool("render_template_as_native_obj", report).unwrap_or(false);
     spec.params = params(fields.get("params"), report);
     if let Some(node) = fields.get("params") {
-        crate::params::check(node, &spec.params, Some(&spec.schedule), report);
+        crate::params::check(node, &spec.params, spec.schedule.is_scheduled() || spec.asset_schedule.is_some(), report);
     }
     spec.alerts = alerts::read(fields.get("alerts"), alerts::Of::Run, report);
 }

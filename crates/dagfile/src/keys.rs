@@ -26,6 +26,10 @@ pub(crate) enum KeyKind {
     Tasks,
     Groups,
     Alerts,
+    /// Assets, one or a list.
+    AssetList,
+    /// Definitions of assets, by name or as a list.
+    Assets,
     Choice(&'static [&'static str]),
     /// Known to Airflow, without effect here.
     Ignored,
@@ -75,9 +79,10 @@ pub(crate) const DAG: &[KeySpec] = &[
     key(
         "schedule",
         KeyKind::Schedule,
-        "Cron expression, preset (@daily), interval (30m), list of crons, mapping, or null",
+        "Cron expression, preset (@daily), interval (30m), list of crons or of assets, mapping, or null",
     )
     .aka(&["schedule_interval"]),
+    key("assets", KeyKind::Assets, "Assets by name, so that schedules, inlets and outlets can name them"),
     key("timezone", KeyKind::Text, "IANA time zone of dates and crons that do not name their own (default UTC)"),
     key("start_date", KeyKind::Date, "No run has a logical date before it"),
     key("end_date", KeyKind::Date, "No run has a logical date after it"),
@@ -185,8 +190,12 @@ pub(crate) const TASK: &[KeySpec] = &[
         KeyKind::Any,
         "Arguments whose values are variables: a list of {variable, attribute}",
     ),
-    key("inlets", KeyKind::Unsupported, ""),
-    key("outlets", KeyKind::Unsupported, ""),
+    key("inlets", KeyKind::AssetList, "Assets that it reads: names, URIs or {name, uri, group, extra}"),
+    key(
+        "outlets",
+        KeyKind::AssetList,
+        "Assets that it updates when it succeeds: names, URIs or {name, uri, group, extra, event_extra}",
+    ),
     key("on_success_callback", KeyKind::Unsupported, ""),
     key("on_failure_callback", KeyKind::Unsupported, ""),
     key("on_retry_callback", KeyKind::Unsupported, ""),

@@ -18,6 +18,7 @@
 
 mod alerts;
 mod args;
+mod asset;
 mod dag;
 mod date;
 mod diagnostic;

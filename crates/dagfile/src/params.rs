@@ -2,17 +2,15 @@
 
 use indexmap::IndexMap;
 use towpath_model::params::Param;
-use towpath_model::timetable::Schedule;
 
 use crate::diagnostic::Reporter;
 use crate::node::{Node, Span};
 
 const TYPES: &str = "types are string, integer, number, boolean, array, object and null";
 
-/// Checks `params`, as read from `node`. With a `schedule`, as Airflow, each of them needs a default: nobody is there
+/// Checks `params`, as read from `node`. Where the DAG is `scheduled`, as in Airflow, each of them needs a default: nobody is there
 /// to give a value.
-pub(crate) fn check(node: &Node, params: &IndexMap<String, Param>, schedule: Option<&Schedule>, report: &mut Reporter) {
-    let scheduled = schedule.is_some_and(|schedule| *schedule != Schedule::Never);
+pub(crate) fn check(node: &Node, params: &IndexMap<String, Param>, scheduled: bool, report: &mut Reporter) {
     for (key, value) in node.as_map().unwrap_or_default() {
         let Some(param) = params.get(&key.text) else { continue };
         let name = &key.text;

@@ -16,7 +16,6 @@ pub(crate) fn read(node: &Node, zone: Tz, report: &mut Reporter) -> Option<Sched
         Kind::Text(text) => parse(text, node, zone, Timetable::Trigger, report),
         Kind::Int(_) | Kind::Float(_) => every(node, Timetable::Trigger, report),
         Kind::List(items) => several(items, node, zone, Timetable::Trigger, report),
-        Kind::Map(_) if assets(node, report) => None,
         Kind::Map(_) if node.get("__type__").is_some() => object(node, zone, report),
         Kind::Map(_) => mapping(node, zone, report),
         Kind::Bool(_) => {
@@ -54,9 +53,6 @@ fn every(node: &Node, timetable: Timetable, report: &mut Reporter) -> Option<Sch
 fn several(items: &[Node], node: &Node, zone: Tz, timetable: Timetable, report: &mut Reporter) -> Option<Schedule> {
     let mut all = Vec::new();
     for item in items {
-        if assets(item, report) {
-            return None;
-        }
         let Some(text) = item.scalar_text() else {
             wrong(report, item, "schedule", "a cron expression");
             return None;
@@ -135,21 +131,6 @@ fn cron_of(node: &Node, zone: Tz, timetable: Timetable, report: &mut Reporter) -
             None
         }
     }
-}
-
-/// Whether a schedule speaks of assets, which is complained about.
-fn assets(node: &Node, report: &mut Reporter) -> bool {
-    let class = node.get("__type__").and_then(Node::as_text).unwrap_or_default();
-    let last = class.rsplit('.').next().unwrap_or_default();
-    let is_asset = last.starts_with("Asset") || last.starts_with("Dataset");
-    let combines = ["__and__", "__or__", "assets", "datasets"].iter().any(|key| node.get(key).is_some());
-    if is_asset || combines {
-        let named = if is_asset { format!(" (`{class}`)") } else { String::new() };
-        report
-            .error(node.span, format!("`schedule`: assets{named} are not supported yet"))
-            .help("use a cron expression or an interval, or null and trigger the DAG");
-    }
-    is_asset || combines
 }
 
 /// dag-factory's `{__type__: ...}`: Airflow's timetables and timedelta.

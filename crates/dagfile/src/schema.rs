@@ -26,6 +26,7 @@ pub fn json_schema() -> Value {
                "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}, {"type": "object", "required": ["__type__"]}]}),
     );
     defs.insert("alert".to_owned(), alert());
+    defs.insert("asset".to_owned(), asset());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Towpath DAG file",
@@ -105,6 +106,27 @@ fn alert() -> Value {
     })
 }
 
+/// An asset, where it is named or described.
+fn asset() -> Value {
+    json!({
+        "description": "Name or URI of an asset, or a description of one",
+        "anyOf": [{"type": "string"}, {
+            "type": "object",
+            "properties": {
+                "name": {"description": "Name (default: the URI)", "type": "string"},
+                "uri": {"description": "Where the data is (default: the name)", "type": "string"},
+                "group": {"description": "Kind of asset, for lists", "type": "string"},
+                "extra": {"description": "What is worth knowing of the asset", "type": "object"},
+                "event_extra": {"description": "Of an outlet: what its events say, maybe with templates that also know \
+                                               `result`", "type": "object"},
+                "__type__": {"type": "string"},
+                "__args__": {"type": "array"}
+            },
+            "additionalProperties": false
+        }]
+    })
+}
+
 fn object(table: &[KeySpec], skip: &[&str]) -> Value {
     let mut properties = Map::new();
     for key in table.iter().filter(|key| !skip.contains(&key.name)) {
@@ -158,6 +180,14 @@ fn key_schema(kind: KeyKind) -> Value {
             let alert = json!({"$ref": "#/$defs/alert"});
             json!({"anyOf": [alert, {"type": "array", "items": alert}]})
         }
+        KeyKind::AssetList => {
+            let asset = json!({"$ref": "#/$defs/asset"});
+            json!({"anyOf": [asset, {"type": "array", "items": asset}]})
+        }
+        KeyKind::Assets => json!({"anyOf": [
+            {"type": "array", "items": {"$ref": "#/$defs/asset"}},
+            {"type": "object", "additionalProperties": nullable(json!({"$ref": "#/$defs/asset"}))}
+        ]}),
         KeyKind::Choice(words) => json!({"enum": words}),
         KeyKind::Ignored | KeyKind::Any => json!({}),
         KeyKind::Unsupported => json!({"enum": [false, null, [], {}]}),

@@ -14,6 +14,7 @@ use towpath_model::trigger_rule::TriggerRule;
 
 use crate::alerts;
 use crate::args;
+use crate::asset;
 use crate::diagnostic::Reporter;
 use crate::expand::Mapping;
 use crate::fields::{Fields, bool_of, wrong};
@@ -38,6 +39,8 @@ pub(crate) struct Context<'n> {
     pub(crate) groups: Groups<'n>,
     /// Owner of the tasks that do not name one.
     pub(crate) owner: Option<String>,
+    /// The assets that the DAG defines.
+    pub(crate) assets: asset::Definitions,
     /// Where params stand that have been checked: those of defaults are the same for all tasks.
     pub(crate) checked_params: RefCell<HashSet<Span>>,
 }
@@ -140,11 +143,13 @@ pub(crate) fn read<'n>(
         task.owner.clone_from(owner);
     }
     settings(&mut task, &fields, report);
+    task.inlets = context.assets.inlets(fields.get("inlets"), report);
+    task.outlets = context.assets.outlets(fields.get("outlets"), report);
     mapping.finish(&mut task);
     if let Some(node) = fields.get("params")
         && context.checked_params.borrow_mut().insert(node.span)
     {
-        crate::params::check(node, &task.params, None, report);
+        crate::params::check(node, &task.params, false, report);
     }
     Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum() })
 }

@@ -39,7 +39,7 @@ fn broken_files() {
             "catchup: maybe\nmax_active_runs: many\ntags: {a: b}\ntasks:\n  a: {operator: empty, retries: -1, trigger_rule: all_sucess}\n",
         ),
         ("bad id", "dag_id: my dag\ntasks:\n  a b: {operator: empty}\n"),
-        ("not yet supported", "tasks:\n  a: {operator: bash, bash_command: x, outlets: [a]}\n"),
+        ("not yet supported", "tasks:\n  a: {operator: bash, bash_command: x, run_as_user: a}\n"),
         ("expand over text", "tasks:\n  a: {operator: bash, expand: {bash_command: other}}\n"),
         ("expand over what is not there", "tasks:\n  a: {operator: bash, expand: {bash_command: other.output}}\n"),
         ("expand an unknown argument", "tasks:\n  a: {operator: bash, bash_command: x, expand: {evn: [{}]}}\n"),

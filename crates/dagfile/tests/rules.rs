@@ -35,17 +35,17 @@ fn an_error_is_told_after_any_number_of_warnings() {
 fn what_cannot_be_kept_is_refused_wherever_it_stands() {
     let tasks = "tasks:\n    a: {operator: empty}\n";
     for text in [
-        format!("default_args: {{outlets: [a]}}\n{tasks}"),
-        format!("task_groups: {{g: {{default_args: {{outlets: [a]}}}}}}\n{tasks}"),
-        format!("default: {{default_args: {{outlets: [a]}}}}\nd:\n  {tasks}"),
+        format!("default_args: {{run_as_user: a}}\n{tasks}"),
+        format!("task_groups: {{g: {{default_args: {{run_as_user: a}}}}}}\n{tasks}"),
+        format!("default: {{default_args: {{run_as_user: a}}}}\nd:\n  {tasks}"),
     ] {
-        refused(&text, "`outlets` is not supported yet");
+        refused(&text, "`run_as_user` is not supported yet");
     }
     refused(
         &format!("default: {{on_failure_callback: a.b}}\nd:\n  {tasks}"),
         "`on_failure_callback` is not supported yet",
     );
-    one(&format!("default_args: {{outlets: [], on_failure_callback: null}}\n{tasks}"));
+    one(&format!("default_args: {{run_as_user: null, on_failure_callback: null}}\n{tasks}"));
 }
 
 #[test]
@@ -122,11 +122,6 @@ fn objects_are_read_whole_or_not_at_all() {
         "`interval` of `CronTriggerTimetable` is not supported",
     );
     refused(&schedule("__type__: airflow.timetables.interval.DeltaDataIntervalTimetable"), "needs `delta`");
-    refused(
-        &schedule("__type__: airflow.sdk.Asset, uri: s3://x"),
-        "assets (`airflow.sdk.Asset`) are not supported yet",
-    );
-    refused(&schedule("__or__: []"), "assets are not supported yet");
     refused(&schedule("every: 1h, interval: 2h"), "mean the same");
 }
 

@@ -286,6 +286,7 @@ fn attempt(claimed: &ClaimedTask, task: &Task, mock: Mock, now: DateTime<Utc>) -
         outcome,
         note: mock.message,
         xcoms,
+        asset_extra: serde_json::Map::new(),
         ended_at: until,
     };
     Attempt { until, report }

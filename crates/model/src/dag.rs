@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use strum::{Display, EnumString};
 
 use crate::alert::{Alert, Event};
+use crate::asset::{Asset, Condition, Outlet};
 use crate::canonical;
 use crate::expand::Expand;
 use crate::params::{Checkers, Param, ParamError};
@@ -48,7 +49,11 @@ pub struct DagSpec {
     pub doc_md: Option<String>,
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Its runs by time; those by data come from `asset_schedule`.
     pub schedule: Schedule,
+    /// The assets whose updates make it run, whatever `schedule` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_schedule: Option<Condition>,
     /// Zone of dates and crons that do not name their own.
     pub timezone: Tz,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +119,12 @@ pub struct Task {
     pub alerts: Vec<Alert>,
     #[serde(default = "yes")]
     pub do_xcom_push: bool,
+    /// The assets that it reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inlets: Vec<Asset>,
+    /// The assets that it updates when it succeeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<Outlet>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
     #[serde(default)]
@@ -503,6 +514,8 @@ impl Task {
             email_on_success: false,
             alerts: Vec::new(),
             do_xcom_push: true,
+            inlets: Vec::new(),
+            outlets: Vec::new(),
             doc_md: None,
             params: IndexMap::new(),
             gates: Gates::default(),
@@ -512,10 +525,13 @@ impl Task {
 
     /// Whether it ends well in the step that would schedule it, without a worker: an `empty` task,
     /// which has nothing to do. Airflow's scheduler treats its `EmptyOperator` so too, and as there one
-    /// whose success somebody wants to be told of runs as any other.
+    /// whose success somebody wants to be told of, or that has outlets, runs as any other.
     #[must_use]
     pub fn ends_without_worker(&self) -> bool {
-        self.operator == "empty" && self.gates.is_open() && self.alert_targets(Event::Success).is_empty()
+        self.operator == "empty"
+            && self.gates.is_open()
+            && self.outlets.is_empty()
+            && self.alert_targets(Event::Success).is_empty()
     }
 }
 
@@ -530,6 +546,7 @@ impl DagSpec {
             doc_md: None,
             tags: Vec::new(),
             schedule: Schedule::Never,
+            asset_schedule: None,
             timezone: Tz::UTC,
             start_date: None,
             end_date: None,
@@ -543,6 +560,25 @@ impl DagSpec {
             alerts: Vec::new(),
             tasks: Vec::new(),
         }
+    }
+
+    /// Its whole schedule as lists show it: `@daily`, `Asset`, `Asset or @daily` (Airflow's words).
+    #[must_use]
+    pub fn schedule_summary(&self) -> String {
+        match (&self.asset_schedule, self.schedule.is_scheduled()) {
+            (None, _) => self.schedule.summary(),
+            (Some(_), false) => "Asset".to_owned(),
+            (Some(_), true) => format!("Asset or {}", self.schedule.summary()),
+        }
+    }
+
+    /// Its whole schedule in words: `when orders and customers are updated`.
+    #[must_use]
+    pub fn schedule_words(&self) -> String {
+        let Some(condition) = &self.asset_schedule else { return self.schedule.describe() };
+        let verb = if matches!(condition, Condition::All(parts) if parts.len() > 1) { "are" } else { "is" };
+        let words = format!("when {} {verb} updated", condition.words());
+        if self.schedule.is_scheduled() { format!("{}, and {words}", self.schedule.describe()) } else { words }
     }
 
     /// The owners of its tasks, each once, in order of appearance.

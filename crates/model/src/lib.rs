@@ -10,6 +10,7 @@
 //! - A decision depends on its arguments alone, so that it can be explained and replayed.
 
 pub mod alert;
+pub mod asset;
 pub mod branch;
 pub mod canonical;
 pub mod clock;

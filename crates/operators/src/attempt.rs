@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use towpath_model::asset::Asset;
 use towpath_model::branch::Skips;
 use towpath_model::connection::Connection;
 use towpath_model::dag::Task;
@@ -17,6 +18,7 @@ use towpath_model::run::RunType;
 use towpath_model::state::TaskState;
 use towpath_model::timetable::DataInterval;
 
+use crate::assets::AssetEvent;
 use crate::log::TaskLog;
 use crate::process::Supervisor;
 use crate::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
@@ -104,6 +106,11 @@ pub struct Context {
     /// When the schedule's next run is due; known to `latest_only` alone.
     #[serde(default)]
     pub next_run_after: Option<DateTime<Utc>>,
+    /// What the task reads and what it updates.
+    #[serde(default)]
+    pub inlets: Vec<Asset>,
+    #[serde(default)]
+    pub outlets: Vec<Asset>,
     /// The text of rendered templates keeps native types (`render_template_as_native_obj`).
     pub native_templates: bool,
 }
@@ -150,6 +157,15 @@ pub trait Services: Send + Sync + std::fmt::Debug {
     async fn trigger_run(&self, order: &RunOrder) -> Result<Triggered, ServiceError>;
     /// How the earlier tries of this task instance ended, by the number of the try.
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError>;
+    /// The events that the run was started for, oldest first.
+    async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
+        Ok(Vec::new())
+    }
+    /// The newest events of the asset with that name or URI, oldest first.
+    async fn asset_events(&self, asset: &str) -> Result<Vec<AssetEvent>, ServiceError> {
+        let _ = asset;
+        Ok(Vec::new())
+    }
 }
 
 /// One attempt of a task.
@@ -174,6 +190,8 @@ pub struct Attempt {
     /// start a process, through [`crate::process::WorkFolder`].
     pub scratch: PathBuf,
     pushed: Mutex<Map<String, Value>>,
+    /// What the task's code tells with the update of its outlets, by the name of the asset.
+    event_extra: Mutex<Map<String, Value>>,
     /// So many paths for folders have been given out.
     folders: AtomicU32,
 }
@@ -206,6 +224,7 @@ impl Attempt {
             project_folder,
             scratch,
             pushed: Mutex::new(Map::new()),
+            event_extra: Mutex::new(Map::new()),
             folders: AtomicU32::new(0),
         }
     }
@@ -227,6 +246,17 @@ impl Attempt {
     /// Keeps an XCom for the report; a later push of the same key replaces it.
     pub fn push_xcom(&self, key: impl Into<String>, value: Value) {
         self.pushed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.into(), value);
+    }
+
+    /// Keeps what is told with the update of an outlet.
+    pub fn set_event_extra(&self, asset: String, extra: Map<String, Value>) {
+        self.event_extra.lock().unwrap_or_else(PoisonError::into_inner).insert(asset, Value::Object(extra));
+    }
+
+    /// What is told with the updates of outlets, by the name of the asset.
+    #[must_use]
+    pub fn take_event_extra(&self) -> Map<String, Value> {
+        std::mem::take(&mut self.event_extra.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// An XCom that this attempt itself has pushed.

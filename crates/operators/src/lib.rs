@@ -11,6 +11,7 @@
 //! - Whatever a process prints is in the log before `execute` returns.
 //! - No secret that [`Services`] has handed out reaches the log unmasked.
 
+pub mod assets;
 pub mod attempt;
 pub mod bash;
 pub mod branch;

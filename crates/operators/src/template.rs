@@ -10,6 +10,7 @@
 //! - Values print as Python prints them: `True`, `None`, `['a']`.
 
 mod arithmetic;
+mod assets;
 mod check;
 mod date_format;
 mod dates;
@@ -146,6 +147,16 @@ impl Renderer {
         }
         let job = (place.to_owned(), value.clone());
         let mut rendered = self.clone().blocking(Map::new(), move |work| work.all(vec![job])).await?;
+        Ok(rendered.remove(0))
+    }
+
+    /// As [`Self::render`], with the names in `extra` too.
+    ///
+    /// # Errors
+    /// The first [`Error`].
+    pub async fn render_with(&self, place: &str, value: &Value, extra: Map<String, Value>) -> Result<Value, Error> {
+        let job = (place.to_owned(), value.clone());
+        let mut rendered = self.clone().blocking(extra, move |work| work.all(vec![job])).await?;
         Ok(rendered.remove(0))
     }
 

@@ -147,6 +147,7 @@ impl World {
             outcome: ReportOutcome::Success,
             note: None,
             xcoms: Vec::new(),
+            asset_extra: Default::default(),
             ended_at: now,
         };
         let reports: Vec<Report> = tasks.iter().map(report).collect();

@@ -32,6 +32,7 @@ pub(crate) trait Backend:
     + crate::reads::ReadRows
     + crate::engine::backfill::BackfillRows
     + crate::alerts::AlertRows
+    + crate::assets::AssetRows
     + crate::explain::ExplainRows
     + Send
     + Sync
@@ -57,6 +58,7 @@ pub(crate) trait Tx:
     + crate::dags::DagStatements
     + crate::jobs::JobStatements
     + crate::alerts::AlertStatements
+    + crate::assets::AssetStatements
     + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.

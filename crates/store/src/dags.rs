@@ -186,6 +186,9 @@ impl Store {
         }
         synced.new_versions = changed.iter().filter(|row| !known.contains_key(row.dag_id)).count() as u32;
         synced.created = tx.upsert_dags(&changed, now).await?;
+        let ids: BTreeSet<&str> = changed.iter().map(|row| row.dag_id).collect();
+        let changed_dags = dags.iter().map(|upsert| &*upsert.dag).filter(|dag| ids.contains(dag.id()));
+        crate::engine::assets::sync(tx.as_mut(), changed_dags, now).await?;
         tx.commit(&[Topic::Schedule, Topic::Progress]).await?;
         Ok(synced)
     }
@@ -360,7 +363,7 @@ fn dag_row(upsert: &DagUpsert, paused_by_default: bool) -> DagRow<'_> {
         description: spec.description.as_deref(),
         owners: crate::batch::json(&spec.owners()),
         tags: crate::batch::json(&spec.tags),
-        schedule: spec.schedule.summary(),
+        schedule: spec.schedule_summary(),
         max_active_runs: spec.max_active_runs,
         hash: upsert.dag.hash(),
         spec: canonical::json(spec),

@@ -25,6 +25,7 @@
 #![expect(clippy::duplicate_mod, reason = "`rows` is compiled for each dialect on purpose")]
 
 mod alerts;
+mod assets;
 mod backend;
 mod batch;
 mod crypto;
@@ -46,6 +47,10 @@ mod wake;
 use std::sync::Arc;
 
 pub use alerts::{AlertEnd, AlertRecord};
+pub use assets::{
+    AssetEventFilter, AssetEventRecord, AssetFilter, AssetOrder, AssetRecord, AssetReference, AssetRole, Awaited,
+    EventSource, QueueFilter, QueuedEvents,
+};
 pub use backend::Dialect;
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};
@@ -55,7 +60,9 @@ pub use engine::create_run::{Created, NewRun};
 pub use engine::delete::Deletion;
 pub use engine::report::{Claim, Reply, Report, ReportOutcome};
 pub use error::{Error, redact};
-pub use explain::{DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told};
+pub use explain::{
+    AwaitedAsset, DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told,
+};
 pub use jobs::Heartbeat;
 pub use logs::{LogChunk, LogKey};
 pub use records::*;

@@ -4,6 +4,7 @@
 //! everything else to stderr, and the exit code tells how it went ([`crate::exit`]).
 
 mod arguments;
+mod assets;
 mod backfills;
 mod completions;
 mod config;
@@ -115,6 +116,9 @@ enum Command {
     /// Make up for the runs of a span of time
     #[command(subcommand)]
     Backfills(backfills::Command),
+    /// Look at assets, their updates and what waits for them
+    #[command(subcommand)]
+    Assets(assets::Command),
     /// Say why a DAG, a run or a task does not run, and what to do about it
     Explain(explain::Args),
     /// List and test tasks, read their logs, let them run again
@@ -213,6 +217,7 @@ impl Cli {
             Command::Dags(command) => lifecycle::small_runtime()?.block_on(dags::run(command, session)),
             Command::Runs(command) => lifecycle::small_runtime()?.block_on(runs::run(command, session)),
             Command::Backfills(command) => lifecycle::small_runtime()?.block_on(backfills::run(command, session)),
+            Command::Assets(command) => lifecycle::small_runtime()?.block_on(assets::run(command, session)),
             Command::Xcom(command) => lifecycle::small_runtime()?.block_on(xcom::run(command, session)),
             Command::Variables(command) => lifecycle::small_runtime()?.block_on(variables::run(command, session)),
             Command::Connections(command) => lifecycle::small_runtime()?.block_on(connections::run(command, session)),

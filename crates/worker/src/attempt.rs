@@ -16,6 +16,7 @@ use towpath_store::{ClaimedTask, LogKey, Report, ReportOutcome, RunRecord};
 
 use crate::Options;
 use crate::log_buffer::LogBuffer;
+use crate::outlets;
 use crate::services::StoreServices;
 
 /// What stops an attempt, and why it was used.
@@ -63,7 +64,8 @@ impl Job {
             self.options.log_limits,
         );
         let mut xcoms = Vec::new();
-        let run = self.execute(&log, secrets, &mut xcoms);
+        let mut asset_extra = Map::new();
+        let run = self.execute(&log, secrets, &mut xcoms, &mut asset_extra);
         let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
@@ -78,11 +80,18 @@ impl Job {
             outcome,
             note,
             xcoms,
+            asset_extra,
             ended_at: clock.now(),
         }
     }
 
-    async fn execute(&self, log: &TaskLog, secrets: Arc<Secrets>, xcoms: &mut Vec<(String, Value)>) -> Outcome {
+    async fn execute(
+        &self,
+        log: &TaskLog,
+        secrets: Arc<Secrets>,
+        xcoms: &mut Vec<(String, Value)>,
+        asset_extra: &mut Map<String, Value>,
+    ) -> Outcome {
         let dag = match self.options.store.dag_of_version(self.claimed.run.version_id).await {
             Ok(dag) => dag,
             Err(error) => return Outcome::Failed { error: error.to_string(), retry: true },
@@ -124,6 +133,13 @@ impl Job {
         );
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
         let outcome = check_branch(outcome, &dag, &task.task_id);
+        let outcome = match outlets::event_extra(&outcome, &attempt).await {
+            Ok(extra) => {
+                *asset_extra = extra;
+                outcome
+            }
+            Err(error) => Outcome::Failed { error, retry: true },
+        };
         for (key, value) in attempt.take_xcoms() {
             xcoms.push((key, value));
         }
@@ -239,6 +255,8 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         prev_data_interval_success: None,
         prev_start_date_success: None,
         next_run_after: (task.operator == "latest_only").then(|| next_run_after(dag, run)).flatten(),
+        inlets: task.inlets.clone(),
+        outlets: task.outlets.iter().map(|outlet| outlet.asset.clone()).collect(),
         native_templates: dag.spec().render_template_as_native_obj,
     }
 }

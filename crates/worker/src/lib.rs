@@ -23,6 +23,7 @@
 mod attempt;
 mod log_buffer;
 mod once;
+mod outlets;
 mod render;
 mod run_loop;
 mod scratch;

@@ -264,6 +264,7 @@ impl Loop {
                 outcome: towpath_store::ReportOutcome::Failed { retry: true },
                 note: Some("the store refused its report; see the worker's log".to_owned()),
                 xcoms: Vec::new(),
+                asset_extra: serde_json::Map::new(),
                 ..report.clone()
             };
             if let Err(error) = self.options.store.report(&[bare], &[], &claim, now).await {

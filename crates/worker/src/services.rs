@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use towpath_model::asset::Asset;
 use towpath_model::clock::SharedClock;
 use towpath_model::connection::{Connection, is_secret_name};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::TaskState;
+use towpath_operators::assets::AssetEvent;
 use towpath_operators::log::Secrets;
 use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{ServiceError, Services, XComQuery};
-use towpath_store::{NewRun, RunRecord, Store, TaskKey};
+use towpath_store::{AssetEventFilter, AssetEventRecord, NewRun, RunRecord, Store, TaskKey};
 
 /// The services of one attempt. Every secret that it hands out is masked in the attempt's log.
 #[derive(Debug)]
@@ -22,6 +24,25 @@ pub(crate) struct StoreServices {
     /// The task instance.
     pub(crate) task: TaskKey,
     pub(crate) secrets: Arc<Secrets>,
+}
+
+/// Most events of an asset that an attempt gets to see.
+const EVENTS: u32 = 1_000;
+
+fn event(record: AssetEventRecord) -> AssetEvent {
+    let (dag_id, run_id, task_id, map_index) = match record.source {
+        Some(source) => (Some(source.dag_id), Some(source.run_id), Some(source.task_id), source.map_index),
+        None => (None, None, None, -1),
+    };
+    AssetEvent {
+        asset: Asset { name: record.name, uri: record.uri, group: record.group, extra: serde_json::Map::new() },
+        timestamp: record.at,
+        extra: record.extra,
+        source_dag_id: dag_id,
+        source_run_id: run_id,
+        source_task_id: task_id,
+        source_map_index: map_index,
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes by value")]
@@ -133,6 +154,20 @@ impl Services for StoreServices {
             Err(error @ towpath_store::Error::Params { .. }) => Ok(Triggered::Refused(error.to_string())),
             Err(error) => Err(away(error)),
         }
+    }
+
+    async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
+        let found = self.store.upstream_asset_events(self.run.key).await.map_err(away)?;
+        Ok(found.into_iter().map(event).collect())
+    }
+
+    async fn asset_events(&self, asset: &str) -> Result<Vec<AssetEvent>, ServiceError> {
+        let Some(asset) = self.store.asset_named(asset).await.map_err(away)? else { return Ok(Vec::new()) };
+        let asset_id = Some(asset.id);
+        let filter = AssetEventFilter { asset_id, newest_first: true, limit: EVENTS, ..AssetEventFilter::default() };
+        let mut found = self.store.asset_events(&filter).await.map_err(away)?.items;
+        found.reverse();
+        Ok(found.into_iter().map(event).collect())
     }
 
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {

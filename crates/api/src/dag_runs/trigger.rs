@@ -109,7 +109,7 @@ impl Order {
 }
 
 /// Ids go into paths and file names, and those of other run types are made by the scheduler.
-fn check_id(run_id: &str) -> Result<()> {
+pub(crate) fn check_id(run_id: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
     if run_id.is_empty() || run_id.len() > LONGEST_ID || run_id == "~" || !run_id.chars().all(fits) {
         return Err(Error::BadRequest(format!(

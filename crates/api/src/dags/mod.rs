@@ -91,8 +91,9 @@ impl DagReply {
             relative_fileloc: Some(record.file),
             fileloc,
             description: record.description,
-            timetable_summary: spec.schedule.is_scheduled().then(|| spec.schedule.summary()),
-            timetable_description: Some(spec.schedule.describe()),
+            timetable_summary: (spec.schedule.is_scheduled() || spec.asset_schedule.is_some())
+                .then(|| spec.schedule_summary()),
+            timetable_description: Some(spec.schedule_words()),
             timetable_partitioned: false,
             timetable_periodic: is_periodic(&spec.schedule),
             max_active_tasks: spec.max_active_tasks,

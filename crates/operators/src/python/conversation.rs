@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::protocol::{FrameKind, HEADER_BYTES, Header, LogRecord, Push, Query, Reply, Report, message};
+use super::protocol::{FrameKind, HEADER_BYTES, Header, LogRecord, OutletExtra, Push, Query, Reply, Report, message};
 use super::services;
 use super::zygote::{Event, Events, Handle};
 use crate::attempt::Attempt;
@@ -323,6 +323,10 @@ impl<'a> Conversation<'a> {
             FrameKind::Push => {
                 let push: Push = serde_json::from_slice(payload)?;
                 attempt.push_xcom(push.key, push.value);
+            }
+            FrameKind::Outlet => {
+                let outlet: OutletExtra = serde_json::from_slice(payload)?;
+                attempt.set_event_extra(outlet.name, outlet.extra);
             }
             FrameKind::Mask => attempt.log.secrets().add(&serde_json::from_slice::<String>(payload)?),
             FrameKind::Result => self.report = Some(serde_json::from_slice(payload)?),

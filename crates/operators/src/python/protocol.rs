@@ -83,6 +83,8 @@ pub(super) enum FrameKind {
     Mask,
     /// The [`Report`], the last frame.
     Result,
+    /// An [`OutletExtra`].
+    Outlet,
 }
 
 /// What stands before a frame's payload.
@@ -117,6 +119,7 @@ impl Header {
             5 => FrameKind::Push,
             6 => FrameKind::Mask,
             7 => FrameKind::Result,
+            8 => FrameKind::Outlet,
             other => return Err(format!("a frame of the unknown kind {other}")),
         };
         let at_ns = u64::from_le_bytes(bytes[13..].try_into().expect("eight bytes"));
@@ -140,6 +143,8 @@ pub(super) enum Query {
     Variable { key: String },
     SetVariable { key: String, value: Option<String> },
     Connection { conn_id: String },
+    TriggeringAssetEvents,
+    AssetEvents { asset: String },
 }
 
 /// The reply to a [`Query`].
@@ -155,6 +160,13 @@ pub(super) enum Reply {
 pub(super) struct Push {
     pub(super) key: String,
     pub(super) value: Value,
+}
+
+/// What is told with the update of an asset.
+#[derive(Debug, Deserialize)]
+pub(super) struct OutletExtra {
+    pub(super) name: String,
+    pub(super) extra: Map<String, Value>,
 }
 
 /// How the task's code ended.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use towpath_model::connection::is_secret_name;
 
 use super::protocol::{Query, Reply};
+use crate::assets::AssetEvent;
 use crate::attempt::{Attempt, ServiceError};
 use crate::log::Secrets;
 
@@ -32,6 +33,8 @@ async fn ask(attempt: &Attempt, query: Query) -> Result<Value, ServiceError> {
             attempt.services.set_variable(&key, value.as_deref()).await?;
             Value::Null
         }
+        Query::TriggeringAssetEvents => events(&attempt.services.triggering_asset_events().await?)?,
+        Query::AssetEvents { asset } => events(&attempt.services.asset_events(&asset).await?)?,
         Query::Connection { conn_id } => match attempt.services.connection(&conn_id).await? {
             Some(connection) => {
                 connection.secrets().iter().for_each(|secret| attempt.log.secrets().add(secret));
@@ -40,6 +43,10 @@ async fn ask(attempt: &Attempt, query: Query) -> Result<Value, ServiceError> {
             None => Value::Null,
         },
     })
+}
+
+fn events(events: &[AssetEvent]) -> Result<Value, ServiceError> {
+    serde_json::to_value(events).map_err(|error| ServiceError(error.to_string()))
 }
 
 /// Masks a variable whose name says that it is secret, and what stands under such names in one that is JSON.

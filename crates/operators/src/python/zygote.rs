@@ -37,6 +37,7 @@ const BOOTSTRAP: &str = include_str!("runner/bootstrap.py");
 const SOURCES: &[(&str, &str)] = &[
     ("_towpath", include_str!("runner/__init__.py")),
     ("_towpath.api", include_str!("runner/api.py")),
+    ("_towpath.assets", include_str!("runner/assets.py")),
     ("_towpath.call", include_str!("runner/call.py")),
     ("_towpath.channel", include_str!("runner/channel.py")),
     ("_towpath.child", include_str!("runner/child.py")),

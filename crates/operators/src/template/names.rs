@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use towpath_model::connection::{Connection, Secret, is_secret_name};
 use towpath_model::run::iso_time;
 
+use super::assets;
 use super::dates::{Moment, invalid};
 use super::values::{from_json, from_map};
 use super::{date_format, macros};
@@ -23,7 +24,8 @@ use crate::log::TaskLog;
 /// Names at the top level, for the template engine and for suggestions.
 #[rustfmt::skip]
 pub(super) const NAMES: &[&str] = &[
-    "conn", "dag", "dag_run", "data_interval_end", "data_interval_start", "ds", "ds_nodash", "execution_date", "inlets",
+    "conn", "dag", "dag_run", "data_interval_end", "data_interval_start", "ds", "ds_nodash", "execution_date", "inlet_events",
+    "inlets",
     "logical_date", "macros", "outlets", "params", "prev_data_interval_end_success", "prev_data_interval_start_success",
     "prev_start_date_success", "run_id", "task", "task_instance", "task_instance_key_str", "ti", "triggering_asset_events",
     "ts", "ts_nodash", "ts_nodash_with_tz", "var",
@@ -110,8 +112,10 @@ impl Object for Root {
                 optional(context.prev_data_interval_success, |interval| moment(interval.end))
             }
             "prev_start_date_success" => optional(context.prev_start_date_success, moment),
-            "triggering_asset_events" => from_map(&Map::new()),
-            "inlets" | "outlets" => Vec::<Value>::new().into(),
+            "triggering_asset_events" => assets::triggering(scope),
+            "inlet_events" => Value::from_object(assets::InletEvents(Arc::clone(scope))),
+            "inlets" => assets::list(&context.inlets),
+            "outlets" => assets::list(&context.outlets),
             _ => return None,
         })
     }

@@ -15,6 +15,7 @@ use towpath_model::dag::Task;
 use towpath_model::run::RunType;
 use towpath_model::state::{RunState, TaskState};
 use towpath_model::timetable::DataInterval;
+use towpath_operators::assets::AssetEvent;
 use towpath_operators::log::{Limits, Memory, Secrets, TaskLog};
 use towpath_operators::process::{Options, Supervisor};
 use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
@@ -31,6 +32,7 @@ pub(crate) struct Answers {
     pub(crate) runs: Mutex<Vec<Run>>,
     /// Earlier tries of the attempt's task instance.
     pub(crate) tries: Vec<(u32, TaskState)>,
+    pub(crate) asset_events: Vec<AssetEvent>,
 }
 
 /// A run of any DAG.
@@ -125,6 +127,14 @@ impl Services for Answers {
             tasks: Vec::new(),
         });
         Ok(Triggered::Created)
+    }
+
+    async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
+        Ok(self.asset_events.clone())
+    }
+
+    async fn asset_events(&self, asset: &str) -> Result<Vec<AssetEvent>, ServiceError> {
+        Ok(self.asset_events.iter().filter(|event| event.asset.name == asset).cloned().collect())
     }
 
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
@@ -246,6 +256,8 @@ pub(crate) fn context() -> Context {
     let interval = DataInterval { start: logical_date, end: at("2024-03-06T07:08:09Z") };
     let object = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
     Context {
+        inlets: Vec::new(),
+        outlets: Vec::new(),
         dag_id: "sales".into(),
         dag_description: Some("Sales of a day".into()),
         dag_tags: vec!["etl".into()],

@@ -296,3 +296,37 @@ async fn kinds_are_checked_after_rendering() {
     check_rendered(spec, &mut args).expect("numbers are texts too");
     assert_eq!(Value::Object(args), json!({"bash_command": "5", "env": {"A": "1", "B": "true"}}));
 }
+
+#[tokio::test]
+async fn assets_and_their_events() {
+    let mut rendering = Rendering::new();
+    let event = |name: &str, extra: Value| {
+        serde_json::from_value(json!({
+            "asset": {"name": name, "uri": format!("s3://{name}")}, "timestamp": "2026-01-02T03:04:05Z", "extra": extra,
+            "source_dag_id": "p", "source_run_id": "r1", "source_task_id": "t", "source_map_index": -1,
+        }))
+        .unwrap()
+    };
+    let answers = Arc::get_mut(&mut rendering.services).unwrap();
+    answers.asset_events = vec![event("a", json!({"n": 1})), event("b", json!({})), event("a", json!({"n": 2}))];
+    rendering.context.inlets = serde_json::from_value(json!([{"name": "b", "uri": "s3://b"}])).unwrap();
+    rendering.context.outlets = serde_json::from_value(json!([{"name": "c", "uri": "c", "group": "g"}])).unwrap();
+    for (template, expected) in [
+        ("{{ triggering_asset_events | length }}", "2"),
+        ("{{ triggering_asset_events['a'][-1].extra.n }}", "2"),
+        (
+            "{% for name, events in triggering_asset_events.items() %}{{ name }}{{ events | length }} {% endfor %}",
+            "a2 b1 ",
+        ),
+        ("{{ (triggering_asset_events.values() | first | first).source_dag_run.run_id }}", "r1"),
+        ("{{ triggering_asset_events.a[0].timestamp | ds }}", "2026-01-02"),
+        ("{{ inlets[0].uri }} {{ outlets[0].group }} {{ outlets | map(attribute='name') | join(',') }}", "s3://b g c"),
+        (
+            "{{ inlet_events['b'][0].source_task_id }} {{ inlet_events[0] | length }} {{ inlet_events['s3://b'] | length }}",
+            "t 1 1",
+        ),
+    ] {
+        assert_eq!(rendering.text(template).await.as_deref(), Ok(expected), "{template}");
+    }
+    assert!(rendering.text("{{ inlet_events['nope'] }}").await.is_err());
+}

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use towpath_model::clock::SystemClock;
 use towpath_model::connection::Connection;
 use towpath_model::state::TaskState;
+use towpath_operators::assets::AssetEvent;
 use towpath_operators::log::{Limits, Memory, Secrets, TaskLog};
 use towpath_operators::process::{self, Supervisor};
 use towpath_operators::python::{Options, PythonOperator};
@@ -25,6 +26,7 @@ pub(crate) struct MemoryServices {
     pub(crate) xcoms: Mutex<BTreeMap<(String, String), Vec<Value>>>,
     pub(crate) variables: Mutex<BTreeMap<String, String>>,
     pub(crate) queries: Mutex<Vec<XComQuery>>,
+    pub(crate) asset_events: Mutex<Vec<AssetEvent>>,
 }
 
 #[async_trait]
@@ -79,6 +81,15 @@ impl Services for MemoryServices {
 
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
         Ok(Vec::new())
+    }
+
+    async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
+        Ok(self.asset_events.lock().expect("no panic").clone())
+    }
+
+    async fn asset_events(&self, asset: &str) -> Result<Vec<AssetEvent>, ServiceError> {
+        assert_eq!(asset, "leads");
+        Ok(self.asset_events.lock().expect("no panic").clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The python operator with real interpreters: `python3`, or what TOWPATH_PYTHON names.
 
+mod assets;
 mod calls;
 mod context;
 mod fixture;

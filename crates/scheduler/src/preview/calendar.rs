@@ -90,6 +90,11 @@ pub fn calendar(dag: &Dag, span: Span, now: Option<DateTime<Utc>>) -> Calendar {
         catch_up: catch_up.filter(|catch_up| !catch_up.fires.is_empty()),
         is_cut,
         remark: match schedule {
+            _ if dag.spec().asset_schedule.is_some() => {
+                Some("also runs when assets are updated, which is not foreseen here")
+                    .filter(|_| schedule.is_scheduled())
+                    .or(Some("runs when assets are updated, which is not foreseen here"))
+            }
             Schedule::Never => Some("runs only when triggered"),
             Schedule::Continuous => Some("runs again whenever a run has ended, which is not foreseen here"),
             Schedule::Once | Schedule::Cron { .. } | Schedule::Interval { .. } => None,

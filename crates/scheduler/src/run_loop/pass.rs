@@ -109,6 +109,7 @@ impl Pass {
         if may_create {
             let created = self.create_due_runs(&store, now).await;
             moved += self.pass_over("create due runs", created)?;
+            moved += self.start_asset_runs(&store, now).await?;
         }
         let next_due = store.next_due_at(now).await;
         let next_due = self.pass_over("look ahead", next_due.map(Some))?.flatten();
@@ -190,6 +191,17 @@ impl Pass {
         }
         self.has_more = true;
         Ok(moved)
+    }
+
+    /// Starts the runs that updates of assets call for; how many.
+    async fn start_asset_runs(&mut self, store: &Store, now: DateTime<Utc>) -> Result<u32> {
+        let due = store.asset_runs_due(PAGE).await;
+        let mut started = 0;
+        for dag_id in self.pass_over("look at the updates of assets", due)? {
+            let run = store.start_asset_run(&dag_id, now).await;
+            started += u32::from(self.pass_over(&format!("start a run of DAG `{dag_id}` for assets"), run)?);
+        }
+        Ok(started)
     }
 
     async fn carry_out(&mut self, store: &Store, actions: Vec<Action>, now: DateTime<Utc>) -> Result<u32> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Map;
 use towpath_model::state::TaskState;
 
 use super::Step;
@@ -135,6 +136,7 @@ impl Store {
                 outcome: ReportOutcome::Failed { retry: true },
                 note: Some(reason.to_owned()),
                 xcoms: Vec::new(),
+                asset_extra: Map::new(),
                 ended_at: now,
             })
             .collect();

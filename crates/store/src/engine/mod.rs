@@ -2,6 +2,7 @@
 
 pub(crate) mod advance;
 mod alerts;
+pub(crate) mod assets;
 pub(crate) mod backfill;
 pub(crate) mod clear;
 pub(crate) mod create_run;
@@ -59,6 +60,8 @@ pub(crate) struct Step<'a> {
     finished: Vec<(String, String, RunState)>,
     /// Who is to be told of what has ended in this step.
     alerts: Vec<AlertRow>,
+    /// Assets that tasks have updated in this step.
+    asset_events: Vec<assets::Update>,
 }
 
 /// Runs that somebody else held, and the pools with free slots for which they wait; and what may
@@ -106,6 +109,7 @@ impl<'a> Step<'a> {
             topics: BTreeSet::new(),
             finished: Vec::new(),
             alerts: Vec::new(),
+            asset_events: Vec::new(),
         })
     }
 
@@ -142,6 +146,7 @@ impl<'a> Step<'a> {
         self.advance().await?;
         self.promote().await?;
         self.finish_runs(&touched).await?;
+        self.write_asset_events().await?;
         self.write_alerts().await
     }
 

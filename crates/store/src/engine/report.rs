@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use towpath_model::branch::Skips;
 use towpath_model::dag::Task;
 use towpath_model::state::{TaskEvent, TaskState};
@@ -62,6 +62,8 @@ pub struct Report {
     pub note: Option<String>,
     /// What it pushed, by key.
     pub xcoms: Vec<(String, Value)>,
+    /// What the events of its outlets say, by the name of the asset; objects.
+    pub asset_extra: Map<String, Value>,
     pub ended_at: DateTime<Utc>,
 }
 
@@ -161,6 +163,7 @@ impl Step<'_> {
             let (state, available_at) = self.next_state(report, attempt)?;
             ends.push(end_row(report, attempt.state, state, available_at));
             self.alert_task(&report.key, report.attempt, state);
+            self.note_updates(report, state);
             self.freed_pools.insert(attempt.pool.clone());
             match state {
                 TaskState::None => {
@@ -232,6 +235,7 @@ impl Step<'_> {
             self.freed_pools.insert(pool);
             xcoms.extend(reports[*i].xcoms.iter().map(|(name, value)| xcom_row(&key, name, value)));
             self.alert_task(&key, reports[*i].attempt, *state);
+            self.note_updates(&reports[*i], *state);
             self.ended.push((key, *state));
             self.topics.insert(Topic::Progress);
         }

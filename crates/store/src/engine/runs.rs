@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Map;
 use towpath_model::state::{RunState, TaskState};
 
 use super::Step;
@@ -181,6 +182,7 @@ impl Step<'_> {
                 outcome: ReportOutcome::Skipped,
                 note: Some(why.to_owned()),
                 xcoms: Vec::new(),
+                asset_extra: Map::new(),
                 ended_at: self.now,
             })
             .collect();

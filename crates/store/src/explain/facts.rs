@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use towpath_model::asset::{Asset, Condition};
 use towpath_model::dag::{Dag, Task};
 use towpath_model::limits::{self, Hold, Limit, Start};
 use towpath_model::progress::{self, Decision};
@@ -14,7 +15,7 @@ use towpath_model::state::{RunState, TaskState};
 use towpath_model::timetable::Schedule;
 use towpath_model::trigger_rule::Because;
 
-use super::reason::{Holder, Other, Reason, RunningRun};
+use super::reason::{AwaitedAsset, Holder, Other, Reason, RunningRun};
 use crate::records::{DagRecord, ImportError, JobRecord, JobState, JobType, PoolRecord, RunRecord, TaskInstanceRecord};
 
 /// Most names that a sentence lists.
@@ -66,6 +67,8 @@ pub struct DagFacts {
     pub(crate) runs: Vec<RunningRun>,
     pub(crate) jobs: Vec<JobRecord>,
     pub(crate) import_error: Option<ImportError>,
+    /// The assets that its schedule waits for.
+    pub(crate) awaited: Vec<AwaitedAsset>,
 }
 
 /// The facts about a run, enough to explain any of its task instances.
@@ -140,10 +143,25 @@ impl DagFacts {
             reasons.push(self.paused());
         }
         if self.record.is_active && !self.record.is_paused {
-            reasons.push(self.next_run());
+            let condition = self.dag.spec().asset_schedule.as_ref();
+            if condition.is_none() || self.dag.spec().schedule.is_scheduled() {
+                reasons.push(self.next_run());
+            }
+            reasons.extend(condition.map(|condition| self.updates(condition)));
         }
         reasons.extend(self.no_scheduler());
         reasons
+    }
+
+    /// What a schedule on assets waits for: the condition that the scheduler asks, of what is queued.
+    fn updates(&self, condition: &Condition) -> Reason {
+        let has = |asset: &Asset| self.awaited.iter().any(|a| a.queued > 0 && asset.is(&a.name, &a.uri));
+        if !condition.holds(&has) {
+            let (come, missing) = self.awaited.iter().cloned().partition(|asset| asset.queued > 0);
+            return Reason::Assets { condition: condition.words(), come, missing };
+        }
+        let (limit, active) = (self.record.max_active_runs, self.room.active);
+        if limits::runs_room(limit, active) == 0 { self.max_active_runs(limit, active) } else { Reason::StartsNow {} }
     }
 
     fn next_run(&self) -> Reason {

@@ -24,7 +24,8 @@ use towpath_model::state::{RunState, TaskState};
 use self::facts::{Asked, DagRoom, Held, NAMED, UNFINISHED};
 pub use self::facts::{DagFacts, RunFacts};
 use self::reason::label;
-pub use self::reason::{Holder, Other, Reason, RunningRun};
+pub use self::reason::{AwaitedAsset, Holder, Other, Reason, RunningRun};
+use crate::assets::QueueFilter;
 use crate::records::{ImportError, RunRecord, TaskInstanceRecord, TaskKey};
 use crate::{Error, Result, Store};
 
@@ -197,6 +198,7 @@ impl Store {
             runs: backend.some_running_runs(dag_id, NAMED as u32).await?,
             jobs: backend.jobs().await?,
             import_error: backend.import_error(&record.file).await?,
+            awaited: self.awaited_by(dag_id).await?,
             record,
         })
     }
@@ -223,6 +225,30 @@ impl Store {
             pools,
             dag,
         })
+    }
+
+    /// The assets that a DAG waits for, with what is queued of them.
+    async fn awaited_by(&self, dag_id: &str) -> Result<Vec<AwaitedAsset>> {
+        let backend = &self.inner.backend;
+        let awaited = backend.awaited(dag_id).await?;
+        if awaited.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = QueueFilter { dag_id: Some(dag_id.to_owned()), ..QueueFilter::default() };
+        let queued = backend.queued_events(&filter).await?;
+        let mut found = Vec::with_capacity(awaited.len());
+        for asset in awaited {
+            let here = queued.iter().find(|queued| queued.asset_id == asset.asset_id);
+            let last = self.asset(asset.asset_id).await?.and_then(|record| record.last_event);
+            found.push(AwaitedAsset {
+                name: asset.name,
+                uri: asset.uri,
+                queued: here.map_or(0, |queued| queued.count),
+                since: here.map(|queued| queued.first_at),
+                last_update: last.map(|(_, at)| at),
+            });
+        }
+        Ok(found)
     }
 
     async fn task_reasons(&self, facts: &RunFacts, instance: &TaskInstanceRecord) -> Result<Vec<Reason>> {

@@ -38,6 +38,19 @@ pub struct Other {
     pub available_at: Option<DateTime<Utc>>,
 }
 
+/// An asset that a DAG waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AwaitedAsset {
+    pub name: String,
+    pub uri: String,
+    /// Events of it that wait for the DAG.
+    pub queued: u64,
+    /// When the first of them came.
+    pub since: Option<DateTime<Utc>>,
+    /// When it was updated last, whether or not a run has had that already.
+    pub last_update: Option<DateTime<Utc>>,
+}
+
 /// Why a DAG, a run or a task instance is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -59,6 +72,12 @@ pub enum Reason {
     /// The DAG has no schedule.
     OnlyTriggered {
         dag_id: String,
+    },
+    /// Its schedule waits for updates of assets; some of `missing` may not be needed.
+    Assets {
+        condition: String,
+        come: Vec<AwaitedAsset>,
+        missing: Vec<AwaitedAsset>,
     },
     NextRun {
         at: DateTime<Utc>,
@@ -220,6 +239,7 @@ impl Reason {
                 format!("the DAG's file `{file}` has had an import error since {}: {error}", at(when))
             }
             Self::OnlyTriggered { .. } => "it has no schedule: it runs only when triggered".to_owned(),
+            Self::Assets { condition, come, missing } => assets(condition, come, missing, today),
             Self::NextRun { at: when, .. } => format!("next run at {}", at(when)),
             Self::RunDue { at: when } => format!("its next run has been due since {}", at(when)),
             Self::NotPlanned {} => "the scheduler has not planned its next run yet".to_owned(),
@@ -296,6 +316,12 @@ impl Reason {
             Self::FileGone { file } => format!("put `{file}` back into the DAGs folder, or delete the DAG"),
             Self::ImportError { .. } => "towpath dags validate".to_owned(),
             Self::OnlyTriggered { dag_id } => format!("towpath dags trigger {dag_id}"),
+            Self::Assets { missing, .. } => match missing.first() {
+                Some(asset) => {
+                    format!("towpath assets show {0}, or tell of an update: towpath assets trigger {0}", asset.name)
+                }
+                None => return None,
+            },
             Self::MaxActiveRuns { dag_id, runs, .. } => match runs.first() {
                 Some(run) => format!("raise max_active_runs, or end one: towpath runs cancel {dag_id} {}", run.run_id),
                 None => "raise max_active_runs in the DAG's file".to_owned(),
@@ -381,6 +407,27 @@ fn other(task: &Other, today: Option<NaiveDate>) -> String {
         state.push_str(&format!(", {} try", ordinal(task.try_number)));
     }
     format!("`{}` ({state})", label(&task.task_id, task.map_index))
+}
+
+fn assets(condition: &str, come: &[AwaitedAsset], missing: &[AwaitedAsset], today: Option<NaiveDate>) -> String {
+    let when = |at: Option<DateTime<Utc>>| at.map_or_else(|| "never".to_owned(), |at| time(at, today));
+    let list = |all: &[AwaitedAsset], tell: &dyn Fn(&AwaitedAsset) -> String| {
+        let mut told: Vec<String> =
+            all.iter().take(10).map(|asset| format!("`{}` ({})", asset.name, tell(asset))).collect();
+        if all.len() > told.len() {
+            told.push(format!("{} more", all.len() - told.len()));
+        }
+        if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+    };
+    let come = list(come, &|asset| match asset.queued {
+        1 => when(asset.since),
+        times => format!("{times} times since {}", when(asset.since)),
+    });
+    let missing = list(missing, &|asset| match asset.last_update {
+        Some(at) => format!("last at {}", time(at, today)),
+        None => "never updated".to_owned(),
+    });
+    format!("waits for updates of {condition}; come: {come}; missing: {missing}")
 }
 
 fn max_active_runs(limit: u32, active: u32, runs: &[RunningRun], today: Option<NaiveDate>) -> String {

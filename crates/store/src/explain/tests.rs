@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use towpath_model::asset::{Asset, Condition};
 use towpath_model::dag::{Dag, DagSpec, Task};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::{RunState, TaskState};
@@ -9,7 +10,7 @@ use towpath_model::timetable::{DataInterval, DueRun, Kind, Schedule};
 use towpath_model::trigger_rule::{TriggerRule, UpstreamCounts};
 
 use super::facts::{DagRoom, Held};
-use super::{DagFacts, Holder, RunFacts, RunningRun};
+use super::{AwaitedAsset, DagFacts, Holder, RunFacts, RunningRun};
 use crate::records::{
     DagRecord, ImportError, JobRecord, JobState, JobType, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey,
 };
@@ -92,6 +93,7 @@ fn facts(rule: TriggerRule) -> RunFacts {
             runs: vec![RunningRun { run_id: "r0".into(), since: Some(at(-90)) }],
             jobs: vec![job(1, JobType::Scheduler, &[], 60), job(2, JobType::Worker, &["default"], 60)],
             import_error: None,
+            awaited: Vec::new(),
         },
         run,
         dag,
@@ -331,6 +333,54 @@ fn dags_say_when_they_run_next() {
     (dag.record.is_active, dag.import_error) = (false, None);
     assert_eq!(dag.state(), "stale");
     assert!(text(&dag).starts_with("the DAG's file `flights.yml` is gone or does not define it any more | "));
+}
+
+#[test]
+fn dags_say_which_assets_have_come() {
+    let mut dag = facts(TriggerRule::AllSuccess).of_dag;
+    dag.room.active = 0;
+    let text = |dag: &DagFacts| dag.reasons().iter().map(|reason| reason.text(at(0))).collect::<Vec<_>>().join(" | ");
+    let leaf = |name: &str| Condition::Asset(Asset::named(name));
+    let mut spec = DagSpec::new("flights");
+    spec.asset_schedule = Some(Condition::All(vec![leaf("a"), Condition::Any(vec![leaf("b"), leaf("c")])]));
+    dag.dag = Arc::new(Dag::build(spec.clone()).unwrap());
+    let asset = |name: &str, queued, last: Option<i64>| {
+        let since = (queued > 0).then(|| at(-60));
+        AwaitedAsset { name: name.into(), uri: name.into(), queued, since, last_update: last.map(at) }
+    };
+    for (awaited, active, expected) in [
+        (
+            vec![asset("a", 2, Some(-30)), asset("b", 0, Some(-90)), asset("c", 0, None)],
+            0,
+            "waits for updates of a and (b or c); come: `a` (2 times since 11:59:00Z); \
+             missing: `b` (last at 11:58:30Z), `c` (never updated)",
+        ),
+        (
+            vec![asset("a", 0, None), asset("b", 1, Some(-60)), asset("c", 0, None)],
+            0,
+            "waits for updates of a and (b or c); come: `b` (11:59:00Z); missing: `a` (never updated), `c` (never updated)",
+        ),
+        (
+            vec![asset("a", 1, None), asset("b", 1, None), asset("c", 0, None)],
+            0,
+            "nothing holds it: it starts with the scheduler's next look",
+        ),
+        (
+            vec![asset("a", 1, None), asset("b", 1, None), asset("c", 0, None)],
+            1,
+            "max_active_runs 1 is reached by run `r0` (running since 11:58:30Z)",
+        ),
+    ] {
+        (dag.awaited, dag.room.active) = (awaited, active);
+        assert_eq!(text(&dag), expected);
+    }
+    let advice = "towpath assets show b, or tell of an update: towpath assets trigger b";
+    dag.awaited = vec![asset("a", 1, None), asset("b", 0, None)];
+    assert_eq!(dag.reasons()[0].advice().as_deref(), Some(advice));
+    // With a time as well, both are told.
+    spec.schedule = towpath_model::timetable::parse("0 * * * *", spec.timezone, Kind::Trigger).unwrap();
+    dag.dag = Arc::new(Dag::build(spec).unwrap());
+    assert_eq!(dag.reasons().len(), 2);
 }
 
 /// Everything that can be told is told as data as well, under a name of its kind.

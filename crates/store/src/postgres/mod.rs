@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod asset_sql;
 mod flow_sql;
 mod queries;
 #[path = "../rows/mod.rs"]

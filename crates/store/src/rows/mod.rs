@@ -2,6 +2,7 @@
 //! parent names the database (`Db`, `DbRow`), its statements (`sql`, `queries`) and the [`Tx`].
 
 mod alerts;
+mod assets;
 mod backfill;
 mod dags;
 mod explain;

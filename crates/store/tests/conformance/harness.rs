@@ -117,7 +117,15 @@ pub(crate) async fn claim_one(store: &Store, worker: i64) -> ClaimedTask {
 
 /// The end of the attempt of `task` at `time(2)`.
 pub(crate) fn ended(task: &ClaimedTask, outcome: ReportOutcome) -> Report {
-    Report { key: task.key.clone(), attempt: task.attempt, outcome, note: None, xcoms: Vec::new(), ended_at: time(2) }
+    Report {
+        key: task.key.clone(),
+        attempt: task.attempt,
+        outcome,
+        note: None,
+        xcoms: Vec::new(),
+        asset_extra: serde_json::Map::new(),
+        ended_at: time(2),
+    }
 }
 
 /// Reports without claiming.

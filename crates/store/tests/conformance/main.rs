@@ -7,6 +7,7 @@ mod gates;
 mod harness;
 
 mod alerts;
+mod assets;
 mod backfills;
 mod dags;
 mod deletes;

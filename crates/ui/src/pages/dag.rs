@@ -104,7 +104,7 @@ pub(crate) async fn get(
     let is_busy = page.items.iter().any(|run| !run.state.is_finished());
     let crumbs = vec![Crumb::link("DAGs", "/".to_owned()), Crumb::here(&dag_id)];
     let spec = dag.spec();
-    let (words, written) = (spec.schedule.describe(), spec.schedule.summary());
+    let (words, written) = (spec.schedule_words(), spec.schedule_summary());
     html(&DagPage {
         frame: Frame::new(&state, now, crumbs, is_busy).await,
         now,

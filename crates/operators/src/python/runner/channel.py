@@ -21,7 +21,7 @@ HEADER = struct.Struct("<IBIIQ")
 LENGTH = struct.Struct("<I")
 
 # Kinds of frames; the worker has the same numbers.
-STDOUT, STDERR, LOG, QUERY, PUSH, MASK, RESULT = 1, 2, 3, 4, 5, 6, 7
+STDOUT, STDERR, LOG, QUERY, PUSH, MASK, RESULT, OUTLET = 1, 2, 3, 4, 5, 6, 7, 8
 
 
 class Channel:

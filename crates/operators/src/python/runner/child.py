@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from _towpath import api, call, output, shim
+from _towpath import api, assets, call, output, shim
 from _towpath.channel import RESULT, Channel
 from _towpath.context import RETURN_VALUE, build
 from _towpath.errors import (
@@ -138,6 +138,8 @@ class Attempt:
             soft = self.memory_bytes if hard == resource.RLIM_INFINITY else min(self.memory_bytes, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
         value, multiple_outputs = call.run(self.args, context, folders)
+        value = assets.take_metadata(value, context["outlet_events"])
+        context["outlet_events"].send(self.channel, context["ti"].task_id, job["xcom_limit_bytes"])
         return self.success(value, multiple_outputs, context)
 
     def success(self, value, multiple_outputs, context):

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from _towpath import api, macros, times
+from _towpath import api, assets, macros, times
 from _towpath.channel import PUSH
 from _towpath.errors import AirflowException, AirflowNotFoundException
 from _towpath.xcom import encode
@@ -200,6 +200,7 @@ def build(attempt, task, args, channel, limit_bytes):
     dag_run = DagRun(attempt, (start, end))
     node = Task(task, attempt, dag)
     ti = TaskInstance(attempt, node, dag_run, channel, limit_bytes)
+    inlets, outlets = ([assets.asset(one) for one in attempt.get(key, ())] for key in ("inlets", "outlets"))
     context = Context(
         dag=dag,
         dag_run=dag_run,
@@ -214,11 +215,11 @@ def build(attempt, task, args, channel, limit_bytes):
         conn=Lookup(api.Connection.get),
         conf=api.conf,
         macros=macros,
-        inlets=[],
-        outlets=[],
-        inlet_events={},
-        outlet_events={},
-        triggering_asset_events={},
+        inlets=inlets,
+        outlets=outlets,
+        inlet_events=assets.InletEvents(inlets),
+        outlet_events=assets.OutletEvents(outlets),
+        triggering_asset_events=assets.TriggeringEvents(),
         test_mode=False,
         start_date=dag_run.start_date,
         data_interval_start=start,

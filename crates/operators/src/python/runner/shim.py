@@ -10,7 +10,7 @@ import importlib.machinery
 import os
 import sys
 
-from _towpath import api, context, errors, macros, times, timezones
+from _towpath import api, assets, context, errors, macros, times, timezones
 
 _ERRORS = {name: value for name, value in vars(errors).items() if name.startswith("Airflow")}
 _COMMON = {
@@ -22,7 +22,10 @@ _COMMON = {
     "get_parsing_context": api.get_parsing_context,
     "task": api.task,
     "PokeReturnValue": api.PokeReturnValue,
+    "Asset": assets.Asset,
+    "Metadata": assets.Metadata,
 }
+_ASSETS = {"Asset": assets.Asset, "Dataset": assets.Asset, "Metadata": assets.Metadata}
 _TIMES = {name: value for name, value in vars(timezones).items() if not name.startswith("_") and name != "times"}
 _MACROS = {name: getattr(macros, name) for name in ("ds_add", "ds_format", "random", "datetime", "timedelta")}
 _CURRENT = {"get_current_context": api.get_current_context}
@@ -33,7 +36,10 @@ _POKE = {"PokeReturnValue": api.PokeReturnValue}
 MODULES = {
     "towpath": {**_COMMON, **_ERRORS, "mask_secret": api.mask_secret},
     "airflow": {"AirflowException": errors.AirflowException, "__version__": "3.0.0"},
+    "airflow.assets": _ASSETS,
+    "airflow.assets.metadata": _ASSETS,
     "airflow.configuration": {"conf": api.conf},
+    "airflow.datasets": _ASSETS,
     "airflow.decorators": {"task": api.task},
     "airflow.exceptions": _ERRORS,
     "airflow.hooks.base": _HOOK,
@@ -54,6 +60,8 @@ MODULES = {
     "airflow.sdk": _COMMON,
     "airflow.sdk.bases.hook": _HOOK,
     "airflow.sdk.bases.sensor": _POKE,
+    "airflow.sdk.definitions.asset": _ASSETS,
+    "airflow.sdk.definitions.asset.metadata": _ASSETS,
     "airflow.sdk.definitions.connection": {"Connection": api.Connection},
     "airflow.sdk.definitions.context": {"Context": context.Context, **_CURRENT},
     "airflow.sdk.definitions.variable": {"Variable": api.Variable},

@@ -86,7 +86,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let now = args.now.unwrap_or_else(|| session.now());
     let items: Vec<Item> = fires(args, &dag, next, now).into_iter().map(Item::from).collect();
     if items.is_empty() {
-        let schedule = dag.spec().schedule.describe();
+        let schedule = dag.spec().schedule_words();
         empty_list(args.output.output, &format!("no runs to show: DAG `{}` runs {schedule}", dag.id()));
     }
     output::list(args.output.output, &items)?;

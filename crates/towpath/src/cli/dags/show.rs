@@ -85,8 +85,8 @@ fn shown(dag: &Dag, stored: Option<Stored>) -> anyhow::Result<Shown> {
     Ok(Shown {
         dag_id: spec.dag_id.clone(),
         description: spec.description.clone(),
-        schedule: spec.schedule.summary(),
-        schedule_in_words: spec.schedule.describe(),
+        schedule: spec.schedule_summary(),
+        schedule_in_words: spec.schedule_words(),
         timezone: spec.timezone.to_string(),
         start_date: spec.start_date.map(output::rfc3339),
         end_date: spec.end_date.map(output::rfc3339),

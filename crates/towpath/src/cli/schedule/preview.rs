@@ -254,7 +254,7 @@ impl DagPreview {
         Self {
             dag_id: dag.id().to_owned(),
             file: found.file.clone(),
-            schedule: dag.spec().schedule.describe(),
+            schedule: dag.spec().schedule_words(),
             timezone: zone.to_string(),
             catchup: dag.spec().catchup,
             max_active_runs: dag.spec().max_active_runs,
