@@ -1,5 +1,7 @@
 //! Assets: events with the success that caused them, and one run for what a condition waits for.
 
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, json};
