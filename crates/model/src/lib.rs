@@ -17,6 +17,7 @@ pub mod clock;
 pub mod connection;
 pub mod dag;
 pub mod duration;
+pub mod etl;
 pub mod expand;
 pub mod limits;
 pub mod operator;

@@ -1,6 +1,7 @@
 //! What operators there are and which arguments they take: the one table that DAG files are
 //! checked against, that the JSON Schema is made from and that the implementations read.
 
+mod etl;
 mod sensor;
 mod trigger;
 
@@ -259,6 +260,9 @@ pub const SPECS: &[OperatorSpec] = &[
     sensor::TIME,
     sensor::TIME_DELTA,
     sensor::EXTERNAL_TASK,
+    etl::EXTRACT,
+    etl::TRANSFORM,
+    etl::LOAD,
 ];
 
 /// The operator that `name` (short or a class path) stands for.

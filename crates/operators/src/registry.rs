@@ -80,7 +80,9 @@ mod tests {
     fn every_operator_of_the_model_is_there() {
         let registry = Registry::standard(Arc::new(Empty));
         for spec in towpath_model::operator::SPECS {
-            assert!(registry.get(spec.name).is_some(), "{}", spec.name);
+            // Those of the ETL engine are added by the binary.
+            let is_elsewhere = matches!(spec.name, "extract" | "transform" | "load");
+            assert_eq!(registry.get(spec.name).is_some(), !is_elsewhere, "{}", spec.name);
         }
         assert!(registry.get("no such").is_none());
     }
