@@ -110,7 +110,10 @@ fn require(operator: &OperatorSpec, given: &[&str], unknown: &[&Key], task: &Nod
                 task.span,
                 format!("a task with operator `{}` needs one of {}", operator.name, names(operator.one_of)),
             )
-            .help("`python_callable: module.function` calls a function of a module beside this file"),
+            .help(match operator.name {
+                "transform" => "`steps` are a list such as [{dedupe: {subset: [id]}}]; `sql` is a query over the inputs",
+                _ => "`python_callable: module.function` calls a function of a module beside this file",
+            }),
         _ => report
             .error(task.span, format!("{} cannot be given together", names(&chosen)))
             .help("keep the one that is meant; others may come from default_args"),

@@ -23,6 +23,7 @@ mod dag;
 mod date;
 mod diagnostic;
 mod document;
+mod etl;
 mod expand;
 mod fields;
 mod file;

@@ -1,0 +1,78 @@
+//! The process of an attempt: reads its job from stdin, does it, writes the result to a file.
+//!
+//! What it prints is the log of the task. The result goes to a file in the scratch folder, since a manifest is no line for people.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::job::Job;
+
+/// The argument that makes the binary such a process.
+pub const ARG: &str = "etl-attempt";
+
+/// What stands on stdin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) job: Job,
+    /// Where the result goes.
+    pub(crate) result: PathBuf,
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ended {
+    Success(Value),
+    Failed { error: String, retry: bool },
+}
+
+impl Ended {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+}
+
+/// Runs the process to its end.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut text = String::new();
+    let order = std::io::stdin().read_to_string(&mut text).map_err(|error| error.to_string());
+    let order: Order = match order.and_then(|_| serde_json::from_str(&text).map_err(|error| error.to_string())) {
+        Ok(order) => order,
+        Err(error) => {
+            say(&format!("this process belongs to a worker, which tells it on stdin what to do: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let (ended, code) = match run(&order.job) {
+        Ok(value) => (Ended::Success(value), ExitCode::SUCCESS),
+        Err(Error { message, retry }) => (Ended::Failed { error: message, retry }, ExitCode::FAILURE),
+    };
+    let bytes = serde_json::to_vec(&ended).expect("a result is JSON");
+    if let Err(error) = std::fs::write(&order.result, bytes) {
+        say(&Error::io("write the result to", &order.result, &error).message);
+        return ExitCode::FAILURE;
+    }
+    code
+}
+
+fn run(job: &Job) -> Result<Value> {
+    let cores = job.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(1, 64))
+        .enable_all()
+        .build()
+        .map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
+    runtime.block_on(job.run(&say))
+}
+
+/// A line of the log.
+fn say(text: &str) {
+    // Who reads it may be gone, which is no reason to fail.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}

@@ -1,0 +1,103 @@
+//! What goes wrong with data, said to whoever wrote the task.
+
+use datafusion::error::DataFusionError;
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why data could not be read, changed or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// The thing, the place and the way out.
+    pub message: String,
+    /// Whether another try may go better.
+    pub retry: bool,
+}
+
+impl Error {
+    /// Something that stays as it is until the task or its data are changed.
+    pub fn lasting(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retry: false }
+    }
+
+    /// Something that may be over at the next try.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retry: true }
+    }
+
+    /// The same, with a place before it.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// A file or folder that could not be used.
+    pub(crate) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let hint = if full { "; the disk is full: free some space, or move the data folder" } else { "" };
+        Self { message: format!("cannot {what} `{}`: {error}{hint}", path.display()), retry: true }
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<datafusion::arrow::error::ArrowError> for Error {
+    fn from(error: datafusion::arrow::error::ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+impl From<datafusion::parquet::errors::ParquetError> for Error {
+    fn from(error: datafusion::parquet::errors::ParquetError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        // An error of this crate that has travelled through a plan comes out as it went in.
+        let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(current) = inner {
+            if let Some(own) = current.downcast_ref::<Self>() {
+                return own.clone();
+            }
+            inner = match current.downcast_ref::<std::sync::Arc<DataFusionError>>() {
+                Some(shared) => Some(shared.as_ref()),
+                None => current.source(),
+            };
+        }
+        let root = error.find_root();
+        if let DataFusionError::ResourcesExhausted(reason) = root {
+            let reason = reason.lines().next().unwrap_or_default();
+            return Self::lasting(format!("the task needs more memory than it may have: {reason}; raise `memory`"));
+        }
+        let text = root.strip_backtrace();
+        let full = text.contains("No space left on device");
+        let hint = if full { "; the disk is full: free some space, or move the data folder" } else { "" };
+        let retry = matches!(root, DataFusionError::IoError(_) | DataFusionError::ObjectStore(_));
+        Self { message: format!("{}{hint}", plain(&text)), retry: retry || full }
+    }
+}
+
+/// DataFusion's messages without the names of its own layers.
+fn plain(text: &str) -> String {
+    let mut text = text.trim();
+    for layer in [
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "External error: ",
+        "Optimizer rule 'simplify_expressions' failed",
+        "SQL error: ParserError(\"",
+    ] {
+        text = text.strip_prefix(layer).unwrap_or(text);
+    }
+    text.trim_end_matches("\")").trim_end_matches('.').replace('\n', " ")
+}

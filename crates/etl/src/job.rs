@@ -1,0 +1,205 @@
+//! A task as a job: everything that its process has to know, and what comes of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::logical_expr::ident;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::{DataFrame, SQLOptions};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use towpath_model::etl::{Input, Source, Step, Target};
+
+use crate::data_set::{self, REJECTS};
+use crate::error::{Error, Result};
+use crate::report::Report;
+use crate::session::Resources;
+use crate::source::{self, Reading};
+use crate::steps::Kitchen;
+use crate::stream::{Ordered, has_order};
+use crate::target;
+
+/// What a process is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The sources of the inputs by name; those of tasks are data sets by now. Steps start from the first one.
+    pub inputs: Vec<(String, Source)>,
+    /// A condition on the rows of the first input.
+    #[serde(default)]
+    pub condition: Option<String>,
+    /// Its columns that are kept; empty for all.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// A query over the inputs, instead of steps.
+    #[serde(default)]
+    pub sql: Option<String>,
+    pub output: Output,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// Where what does not fit into memory goes.
+    pub scratch: PathBuf,
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    #[serde(default)]
+    pub cores: Option<usize>,
+    /// Write the plan to the log.
+    #[serde(default)]
+    pub explain: bool,
+}
+
+/// Where the rows of a job go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// A data set for other tasks, in this folder, which does not exist yet.
+    DataSet(PathBuf),
+    Target(Target),
+}
+
+impl Job {
+    /// Does it; the result is the task's XCom. `log` gets lines for people.
+    ///
+    /// # Errors
+    /// Whatever could not be read, done or written. Then nothing is left of it.
+    pub async fn run(&self, log: &(dyn Fn(&str) + Sync)) -> Result<Value> {
+        let resources = Resources::new(self.memory_bytes, self.cores, self.scratch.clone());
+        std::fs::create_dir_all(&self.scratch).map_err(|error| Error::io("create the folder", &self.scratch, &error))?;
+        match &self.output {
+            Output::DataSet(location) => {
+                let aside = Unpublished::create(location)?;
+                let report = Arc::new(Report::new(&aside.0.join(REJECTS)));
+                let rows = self.rows(&resources, &report, log).await?;
+                let manifest = data_set::publish(rows, &aside.0, location, &report).await?;
+                for (rule, count) in &manifest.rules {
+                    log(&format!("{count} rows broke {rule}"));
+                }
+                if let Some(rejects) = &manifest.rejects {
+                    log(&format!("{} rows were rejected, see {}", rejects.rows, rejects.location));
+                }
+                log(&format!(
+                    "{} rows, {} bytes, {:.3} s, in {}",
+                    manifest.rows, manifest.bytes, manifest.seconds, manifest.location
+                ));
+                Ok(serde_json::to_value(manifest).expect("a manifest is JSON"))
+            }
+            Output::Target(Target::Table(table)) => Err(crate::database_is_missing(&table.connection)),
+            Output::Target(Target::File(file)) => {
+                let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
+                let rows = self.rows(&resources, &report, log).await?;
+                let loaded = target::load(file, &self.folder, rows).await?;
+                if loaded.ignored {
+                    log(&format!("`{}` is there already, so nothing was written (mode ignore)", file.path));
+                } else {
+                    log(&format!(
+                        "{} rows, {} bytes, {} files, {:.3} s, in {}",
+                        loaded.rows, loaded.bytes, loaded.files, loaded.seconds, file.path
+                    ));
+                }
+                Ok(serde_json::to_value(loaded).expect("what was loaded is JSON"))
+            }
+        }
+    }
+
+    /// The rows of the result.
+    async fn rows(
+        &self,
+        resources: &Resources,
+        report: &Arc<Report>,
+        log: &(dyn Fn(&str) + Sync),
+    ) -> Result<datafusion::execution::SendableRecordBatchStream> {
+        let session = resources.session()?;
+        let as_text = self.left_as_text();
+        let mut inputs: IndexMap<String, DataFrame> = IndexMap::with_capacity(self.inputs.len());
+        for (index, (name, source)) in self.inputs.iter().enumerate() {
+            let reading = Reading { folder: &self.folder, as_text: if index == 0 { &as_text } else { &[] } };
+            let data = source::open(&session, source, reading).await?;
+            session.register_table(datafusion::common::TableReference::bare(name.as_str()), data.clone().into_view())?;
+            inputs.insert(name.clone(), data);
+        }
+        let first = inputs.values().next().cloned().ok_or_else(|| Error::lasting("the task has no input"))?;
+        let data = match &self.sql {
+            Some(sql) => {
+                let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+                session.sql_with_options(sql, only_queries).await.map_err(|error| Error::from(error).within("`sql`"))?
+            }
+            None => {
+                let first = self.narrowed(first)?;
+                let kitchen = Kitchen::new(&session, Arc::clone(report), inputs, &self.folder);
+                kitchen.run(first, &self.steps).await?
+            }
+        };
+        let task = session.task_ctx();
+        if has_order(data.logical_plan()) {
+            let ordered = Ordered::new(data).await?;
+            if self.explain {
+                log(&displayable(ordered.plan().as_ref()).indent(false).to_string());
+            }
+            return ordered.stream(task);
+        }
+        let plan = data.create_physical_plan().await?;
+        if self.explain {
+            log(&displayable(plan.as_ref()).indent(false).to_string());
+        }
+        Ok(datafusion::physical_plan::execute_stream(plan, task)?)
+    }
+
+    /// The first input with `where` and `columns`.
+    fn narrowed(&self, data: DataFrame) -> Result<DataFrame> {
+        let mut data = data;
+        if let Some(condition) = self.condition.as_ref().filter(|text| !text.trim().is_empty()) {
+            let condition = data.parse_sql_expr(condition).map_err(|error| Error::from(error).within("`where`"))?;
+            data = data.filter(condition).map_err(|error| Error::from(error).within("`where`"))?;
+        }
+        if !self.columns.is_empty() {
+            let schema = Arc::clone(data.schema().inner());
+            let known = || schema.fields().iter().map(|field| field.name().as_str());
+            if let Some(unknown) = self.columns.iter().find(|name| !known().any(|known| known == *name)) {
+                return Err(source::no_column(unknown, known()).within("`columns`"));
+            }
+            data = data.select(self.columns.iter().map(ident).collect::<Vec<_>>())?;
+        }
+        Ok(data)
+    }
+
+    /// Columns whose type the first step judges, so that the source leaves them as text.
+    fn left_as_text(&self) -> Vec<String> {
+        match self.steps.first() {
+            Some(Step::Validate(spec)) if self.sql.is_none() => {
+                let typed = spec.columns.iter().filter(|(_, rules)| rules.kind.is_some());
+                typed.map(|(name, _)| name.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A data set that is being made; what is left of it when this is dropped is removed.
+struct Unpublished(PathBuf);
+
+impl Unpublished {
+    fn create(location: &Path) -> Result<Self> {
+        let name = location.file_name().unwrap_or_default().to_string_lossy();
+        let path = location.with_file_name(format!(".{name}.part"));
+        std::fs::create_dir_all(&path).map_err(|error| Error::io("create the folder", &path, &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        // Published, it is not there any more.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The task that an input names, if it is one.
+#[must_use]
+pub fn task_of(input: &Input) -> Option<&str> {
+    match input {
+        Input::Task(task) => Some(task),
+        Input::Source(_) => None,
+    }
+}

@@ -1,0 +1,239 @@
+//! The operators `extract`, `transform` and `load`, as workers run them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
+use towpath_model::etl::{FileFormat, FileSource};
+use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
+use towpath_operators::process::{Command, WorkFolder, base_environment};
+use towpath_operators::registry::Registry;
+
+use crate::attempt::{ARG, Ended, Order};
+use crate::error::{Error, Result};
+use crate::job::{Job, Output};
+
+/// What the operators have to know of the worker.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where data sets between tasks are kept; all workers and readers see it under this path.
+    pub staging: PathBuf,
+    /// The program that runs attempts; `None` is the binary that is running.
+    pub program: Option<PathBuf>,
+}
+
+/// Adds the operators of this crate to those that a worker has.
+#[must_use]
+pub fn register(registry: Registry, options: &Options) -> Registry {
+    let operator = |kind| Arc::new(Etl { kind, options: options.clone() });
+    registry
+        .with("extract", operator(Kind::Extract))
+        .with("transform", operator(Kind::Transform))
+        .with("load", operator(Kind::Load))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Extract,
+    Transform,
+    Load,
+}
+
+#[derive(Debug)]
+struct Etl {
+    kind: Kind,
+    options: Options,
+}
+
+#[async_trait]
+impl Operator for Etl {
+    async fn execute(&self, attempt: &Attempt) -> Outcome {
+        match self.run(attempt).await {
+            Ok(outcome) => outcome,
+            Err(Error { message, retry }) => Outcome::Failed { error: message, retry },
+        }
+    }
+}
+
+impl Etl {
+    async fn run(&self, attempt: &Attempt) -> Result<Outcome> {
+        let path = attempt.next_scratch();
+        let folder = WorkFolder::create(&path).map_err(|error| Error::io("create the working folder", &path, &error))?;
+        let memory_bytes = attempt.args.get("memory").and_then(Value::as_u64);
+        let job = self.job(attempt, folder.path().join("spill"), memory_bytes).await?;
+        let order = Order { job, result: folder.path().join("result.json") };
+        let program = match &self.options.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?,
+        };
+        let command = Command {
+            program: program.into(),
+            args: vec![ARG.into()],
+            env: base_environment(false),
+            cwd: folder.path().to_owned(),
+            memory_bytes,
+            stdin: Some(serde_json::to_vec(&order).expect("an order is JSON")),
+        };
+        let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
+        let exit = exit.map_err(|error| Error::passing(error.to_string()))?;
+        match Ended::read(&order.result) {
+            Some(Ended::Success(value)) if exit.code == Some(0) => Ok(Outcome::Success { value: Some(value) }),
+            Some(Ended::Failed { error, retry }) => Err(Error { message: error, retry }),
+            _ if exit.stopped => Err(Error::passing("the task was told to stop")),
+            _ => {
+                let how = exit.signal.map_or_else(
+                    || format!("code {}", exit.code.unwrap_or_default()),
+                    |signal| format!("signal {signal}"),
+                );
+                let hint = match memory_bytes {
+                    Some(limit) => format!("; it may have {limit} bytes of memory (`memory`), which may be too little"),
+                    None => "; the machine may have run out of memory, set `memory` to make it use the disk".to_owned(),
+                };
+                Err(Error::passing(format!("the process of the task ended with {how}{hint}")))
+            }
+        }
+    }
+
+    async fn job(&self, attempt: &Attempt, scratch: PathBuf, memory_bytes: Option<u64>) -> Result<Job> {
+        let args = &attempt.args;
+        let steps: Vec<Step> = read(args, "steps")?.unwrap_or_default();
+        let mut inputs = Vec::new();
+        if self.kind == Kind::Extract {
+            let source: Source = read(args, "source")?.ok_or_else(|| Error::lasting("`source` is missing"))?;
+            inputs.push(("source".to_owned(), source));
+        } else {
+            let given: Inputs = read(args, "input")?.ok_or_else(|| Error::lasting("`input` is missing"))?;
+            for (name, input) in given.0 {
+                inputs.push((name, source_of(input, attempt).await?));
+            }
+        }
+        // What steps read besides the inputs of the task.
+        for task in tasks_of_steps(&steps) {
+            if !inputs.iter().any(|(name, _)| *name == task) {
+                let source = source_of(Input::Task(task.clone()), attempt).await?;
+                inputs.push((task, source));
+            }
+        }
+        let output = match self.kind {
+            Kind::Load => {
+                let target: Target = read(args, "target")?.ok_or_else(|| Error::lasting("`target` is missing"))?;
+                Output::Target(target)
+            }
+            Kind::Extract | Kind::Transform => Output::DataSet(self.location(attempt)),
+        };
+        Ok(Job {
+            inputs,
+            condition: read(args, "where")?,
+            columns: read(args, "columns")?.unwrap_or_default(),
+            steps,
+            sql: read(args, "sql")?,
+            output,
+            folder: attempt.project_folder.clone(),
+            scratch,
+            memory_bytes,
+            cores: args.get("cores").and_then(Value::as_u64).map(|cores| cores as usize),
+            explain: args.get("explain").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+
+    /// A folder that no other try has: what a cleared task has left before may still be read.
+    fn location(&self, attempt: &Attempt) -> PathBuf {
+        let context = &attempt.context;
+        let task = match context.map_index {
+            -1 => context.task_id.clone(),
+            index => format!("{}[{index}]", context.task_id),
+        };
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let name = format!("try-{}-{}", context.try_number, &id[..8]);
+        self.options.staging.join(file_name(&context.dag_id)).join(file_name(&context.run_id)).join(file_name(&task)).join(name)
+    }
+}
+
+/// An id as the name of a folder, on whatever file system.
+fn file_name(id: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '[' | ']');
+    let name: String = id.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+/// An argument in its type, as it is after rendering.
+fn read<T: DeserializeOwned>(args: &Map<String, Value>, name: &str) -> Result<Option<T>> {
+    match args.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let read = serde_json::from_value(value.clone());
+            read.map(Some).map_err(|error| Error::lasting(format!("`{name}`: {error}")))
+        }
+    }
+}
+
+/// The tasks that steps name with `with`.
+fn tasks_of_steps(steps: &[Step]) -> Vec<String> {
+    let mut tasks = Vec::new();
+    for step in steps {
+        match step {
+            Step::Join(join) => {
+                if let Input::Task(task) = &join.with {
+                    tasks.push(task.clone());
+                }
+            }
+            Step::Union(union) => tasks.extend(union.with.tasks().map(str::to_owned)),
+            _ => {}
+        }
+    }
+    tasks
+}
+
+/// What an input is read from: the data set that a task has left, or the rows that it has returned.
+async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
+    let task = match input {
+        Input::Source(source) => return Ok(*source),
+        Input::Task(task) => task,
+    };
+    let upstream = &attempt.task.upstream;
+    // In a group the id of a task may be written without the names of its groups.
+    let full = upstream.iter().find(|id| **id == task).or_else(|| {
+        let suffix = format!(".{task}");
+        upstream.iter().filter(|id| id.ends_with(&suffix)).max_by_key(|id| {
+            attempt.context.task_id.chars().zip(id.chars()).take_while(|(a, b)| a == b).count()
+        })
+    });
+    let task_id = full.cloned().unwrap_or_else(|| task.clone());
+    let query = XComQuery { dag_id: None, run_id: None, task_id, key: RETURN_VALUE.to_owned(), map_index: None };
+    let values = attempt.pull_xcoms(&query).await.map_err(|error| Error::passing(error.to_string()))?;
+    if values.is_empty() {
+        return Err(Error::lasting(format!(
+            "task `{task}` has left no data set in this run; it has to be an extract or a transform, or return rows, and must have run"
+        )));
+    }
+    let mut paths = Vec::with_capacity(values.len());
+    for value in values {
+        if let Ok(manifest) = serde_json::from_value::<Manifest>(value.clone()) {
+            paths.push(manifest.location);
+            continue;
+        }
+        let rows = match value {
+            Value::Array(rows) => rows.into_iter().map(|row| if let Value::Object(row) = row { Some(row) } else { None }).collect(),
+            _ => None,
+        };
+        return rows.map(|rows| Source::Rows(RowsSource { rows, columns: Default::default() })).ok_or_else(|| {
+            Error::lasting(format!("what task `{task}` has returned is neither a data set nor a list of rows"))
+        });
+    }
+    Ok(Source::File(FileSource {
+        format: FileFormat::Parquet,
+        paths,
+        columns: Default::default(),
+        delimiter: None,
+        header: None,
+        quote: None,
+        escape: None,
+        null_values: Vec::new(),
+        encoding: None,
+        compression: None,
+        infer_rows: None,
+    }))
+}

@@ -1,0 +1,79 @@
+//! What a task may use, and DataFusion set up for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::config::SpillCompression;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::error::Result;
+
+/// Rows of a batch.
+pub(crate) const BATCH_ROWS: usize = 8_192;
+/// What a process needs besides the pool: program, stacks, buffers of readers and writers.
+const BASE_BYTES: u64 = 96 * 1024 * 1024;
+/// The smallest pool that is of any use.
+const LEAST_POOL_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What a task may use.
+#[derive(Debug, Clone)]
+pub(crate) struct Resources {
+    /// Memory that operators may hold, bytes; what does not fit goes to `scratch`.
+    pub(crate) pool_bytes: usize,
+    pub(crate) cores: usize,
+    /// A folder of the attempt's own.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Resources {
+    /// For a process with this limit, or with a share of the machine's memory.
+    #[must_use]
+    pub(crate) fn new(memory_bytes: Option<u64>, cores: Option<usize>, scratch: PathBuf) -> Self {
+        let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let memory = memory_bytes.unwrap_or_else(|| machine_memory_bytes() / 4);
+        // Half of a small limit, all but the base of a large one.
+        let pool = memory.saturating_sub(BASE_BYTES).min(memory / 4 * 3).max(memory / 2).max(LEAST_POOL_BYTES);
+        Self {
+            pool_bytes: usize::try_from(pool).unwrap_or(usize::MAX),
+            cores: cores.unwrap_or(available).clamp(1, 256),
+            scratch,
+        }
+    }
+
+    /// A session within these limits.
+    ///
+    /// # Errors
+    /// When the scratch folder cannot be used.
+    pub(crate) fn session(&self) -> Result<SessionContext> {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.cores)
+            .with_batch_size(BATCH_ROWS)
+            .with_spill_compression(SpillCompression::Lz4Frame)
+            .with_sort_spill_reservation_bytes(self.pool_bytes / 16)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        // Columns are called as they are written.
+        options.sql_parser.enable_ident_normalization = false;
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(self.pool_bytes)))
+            .with_disk_manager_builder(disk)
+            .build_arc()?;
+        Ok(SessionContext::new_with_config_rt(config, runtime))
+    }
+}
+
+/// The memory of the machine, or of the container around this process.
+fn machine_memory_bytes() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let total = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    let container = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<u64>().ok());
+    let total = total.map_or(4 << 30, |kib| kib * 1024);
+    container.map_or(total, |limit| limit.min(total))
+}

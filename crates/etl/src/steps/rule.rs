@@ -1,0 +1,182 @@
+//! The rules of one column.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringArray, new_null_array};
+use datafusion::arrow::compute::kernels::cmp;
+use datafusion::arrow::compute::kernels::regexp::regexp_is_match_scalar;
+use datafusion::arrow::compute::{CastOptions, cast, cast_with_options, or};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use serde_json::Value;
+use towpath_model::etl::ColumnRules;
+
+use super::formats;
+use crate::error::{Error, Result};
+use crate::types;
+
+/// A column after its rules.
+pub(super) struct Check {
+    /// In the new type; null where the value does not fit it.
+    pub(super) values: ArrayRef,
+    /// The rules that some rows broke, and which ones.
+    pub(super) broken: Vec<(String, BooleanArray)>,
+}
+
+/// The rules of one column, ready to run.
+#[derive(Debug)]
+pub(super) struct Rule {
+    target: DataType,
+    formats: Vec<String>,
+    required: bool,
+    comparisons: Vec<Comparison>,
+    one_of: Option<(String, Vec<Scalar<ArrayRef>>)>,
+    pattern: Option<String>,
+    length: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Comparison {
+    name: String,
+    /// What a value has to be to the other one.
+    passes: fn(&dyn datafusion::arrow::array::Datum, &dyn datafusion::arrow::array::Datum)
+        -> Result<BooleanArray, datafusion::arrow::error::ArrowError>,
+    other: Scalar<ArrayRef>,
+}
+
+impl Rule {
+    /// For values of `source` that become `target`.
+    pub(super) fn new(rules: &ColumnRules, source: &DataType, target: DataType) -> Result<Self> {
+        let scalar = |value: &Value, rule: &str| scalar(value, &target, rule);
+        let mut comparisons = Vec::new();
+        let mut compare = |rule: &str, value: &Option<Value>, passes| {
+            let Some(value) = value else { return Ok::<(), Error>(()) };
+            let name = format!("{rule} {}", shown(value));
+            comparisons.push(Comparison { name, passes, other: scalar(value, rule)? });
+            Ok(())
+        };
+        compare("gt", &rules.gt, cmp::gt)?;
+        compare("ge", &rules.ge, cmp::gt_eq)?;
+        compare("lt", &rules.lt, cmp::lt)?;
+        compare("le", &rules.le, cmp::lt_eq)?;
+        if let Some((least, most)) = &rules.between {
+            compare("between, ge", &Some(least.clone()), cmp::gt_eq)?;
+            compare("between, le", &Some(most.clone()), cmp::lt_eq)?;
+        }
+        let one_of = match &rules.one_of {
+            None => None,
+            Some(values) => {
+                let name: Vec<String> = values.iter().take(6).map(shown).collect();
+                let dots = if values.len() > 6 { ", ..." } else { "" };
+                let values = values.iter().map(|value| scalar(value, "one_of")).collect::<Result<_>>()?;
+                Some((format!("one_of {}{dots}", name.join(", ")), values))
+            }
+        };
+        if let Some(pattern) = &rules.pattern {
+            regexp_is_match_scalar(&StringArray::from(vec![""]), pattern, None)
+                .map_err(|error| Error::lasting(format!("`pattern`: {error}")))?;
+        }
+        if !rules.formats.is_empty() && !types::is_text(source) {
+            return Err(Error::lasting(format!("`format` belongs to text, and this is {} already", types::name(source))));
+        }
+        Ok(Self {
+            target,
+            formats: rules.formats.clone(),
+            required: rules.required,
+            comparisons,
+            one_of,
+            pattern: rules.pattern.clone(),
+            length: rules.length,
+        })
+    }
+
+    pub(super) fn check(&self, raw: &ArrayRef) -> Result<Check> {
+        let mut broken = Vec::new();
+        let mut add = |rule: String, rows: BooleanArray| {
+            if rows.true_count() > 0 {
+                broken.push((rule, rows));
+            }
+        };
+        let values = self.cast(raw);
+        // With nulls about, what is null now and was not before did not fit.
+        if values.null_count() > raw.null_count() {
+            let misfits = (0..raw.len()).map(|row| Some(values.is_null(row) && raw.is_valid(row)));
+            add(format!("type {}", types::name(&self.target)), misfits.collect());
+        }
+        if self.required && raw.null_count() > 0 {
+            add("required".to_owned(), (0..raw.len()).map(|row| Some(raw.is_null(row))).collect());
+        }
+        for Comparison { name, passes, other } in &self.comparisons {
+            add(name.clone(), failing(&passes(&values, other)?));
+        }
+        if let Some((name, allowed)) = &self.one_of {
+            let mut found = BooleanArray::from(vec![false; values.len()]);
+            for value in allowed {
+                found = or(&found, &cmp::eq(&values, value)?)?;
+            }
+            add(name.clone(), failing(&found));
+        }
+        if self.pattern.is_some() || self.length.is_some() {
+            let texts = cast(&values, &DataType::Utf8)?;
+            let texts: &StringArray = texts.as_string();
+            if let Some(pattern) = &self.pattern {
+                add(format!("pattern {pattern}"), failing(&regexp_is_match_scalar(texts, pattern, None)?));
+            }
+            if let Some((least, most)) = self.length {
+                let fits = |text: &str| (least..=most).contains(&(text.chars().count() as u64));
+                let rows = texts.iter().map(|text| Some(text.is_some_and(|text| !fits(text)))).collect();
+                add(if least == most { format!("length {least}") } else { format!("length {least} to {most}") }, rows);
+            }
+        }
+        Ok(Check { values, broken })
+    }
+
+    /// The values in the new type, null where they do not fit.
+    fn cast(&self, raw: &ArrayRef) -> ArrayRef {
+        if raw.data_type() == &self.target {
+            return Arc::clone(raw);
+        }
+        if !self.formats.is_empty() {
+            return formats::parse(raw, &self.formats, &self.target);
+        }
+        let options = CastOptions { safe: true, ..CastOptions::default() };
+        let cast = |values: &ArrayRef, target: &DataType| {
+            cast_with_options(values, target, &options).unwrap_or_else(|_| new_null_array(target, values.len()))
+        };
+        let is_float = |kind: &DataType| kind.is_floating();
+        if is_float(raw.data_type()) && self.target.is_integer() {
+            // 1.5 is no whole number, though a cast would make it one.
+            let whole = cast(raw, &self.target);
+            let back = cast(&whole, raw.data_type());
+            return match cmp::neq(&back, raw) {
+                Ok(lost) => datafusion::arrow::compute::nullif(&whole, &lost).unwrap_or(whole),
+                Err(_) => whole,
+            };
+        }
+        cast(raw, &self.target)
+    }
+}
+
+/// The rows that do not pass; null passes.
+fn failing(passes: &BooleanArray) -> BooleanArray {
+    if passes.null_count() == 0 {
+        return BooleanArray::new(!passes.values(), None);
+    }
+    passes.iter().map(|passes| Some(passes == Some(false))).collect()
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A value of a rule in the type of its column.
+fn scalar(value: &Value, target: &DataType, rule: &str) -> Result<Scalar<ArrayRef>> {
+    let text = shown(value);
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let found = cast_with_options(&texts, target, &options).ok().filter(|array| array.is_valid(0));
+    let time = matches!(target, DataType::Timestamp(TimeUnit::Microsecond, _));
+    let hint = if time { ", such as 2013-01-31T10:00:00" } else { "" };
+    found.map(Scalar::new).ok_or_else(|| {
+        Error::lasting(format!("`{rule}`: `{text}` is not of the column's type, {}{hint}", types::name(target)))
+    })
+}

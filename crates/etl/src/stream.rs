@@ -1,0 +1,108 @@
+//! Tables that are streams: how passes of this crate stand between plans of DataFusion.
+//!
+//! A pass such as `dedupe` needs the rows one after the other, in the order of the input. DataFusion promises no
+//! order between partitions, hands files from one partition to another, and puts repartitions where it sees fit. So what
+//! stands before such a pass is planned by itself, for one partition ([`Ordered::new`]), and its rows come to DataFusion again
+//! as a table with one partition. Parallel work happens inside of sources and passes, which keep the order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use crate::error::Result;
+
+type Make = dyn Fn(Arc<TaskContext>) -> Result<SendableRecordBatchStream> + Send + Sync;
+
+/// A table whose rows a function makes anew each time it is read.
+struct Made {
+    schema: SchemaRef,
+    name: String,
+    make: Box<Make>,
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl PartitionStream for Made {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        match (self.make)(context) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let failed = futures::stream::once(async move { Err(error.into()) });
+                let schema = Arc::clone(&self.schema);
+                Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, failed))
+            }
+        }
+    }
+}
+
+/// A table of what `make` gives.
+pub(crate) fn table(
+    session: &SessionContext,
+    schema: SchemaRef,
+    name: &str,
+    make: impl Fn(Arc<TaskContext>) -> Result<SendableRecordBatchStream> + Send + Sync + 'static,
+) -> Result<DataFrame> {
+    let made = Made { schema: Arc::clone(&schema), name: name.to_owned(), make: Box::new(make) };
+    let table = StreamingTable::try_new(schema, vec![Arc::new(made)])?;
+    Ok(session.read_table(Arc::new(table))?)
+}
+
+/// A plan whose rows come in the order of the input.
+#[derive(Debug, Clone)]
+pub(crate) struct Ordered(Arc<dyn ExecutionPlan>);
+
+impl Ordered {
+    /// Plans `data` so that the order of files and rows is kept, as far as there is one.
+    pub(crate) async fn new(data: DataFrame) -> Result<Self> {
+        let (state, plan) = data.into_parts();
+        let mut config = state.config().clone().with_round_robin_repartition(false);
+        if has_order(&plan) {
+            config = config.with_target_partitions(1).with_repartition_file_scans(false);
+        }
+        let state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
+        Ok(Self(state.create_physical_plan(&plan).await?))
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.0
+    }
+
+    /// Its rows.
+    pub(crate) fn stream(&self, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(Arc::clone(&self.0), context)?)
+    }
+}
+
+/// Whether rows leave a plan in the order in which they came: nothing in it groups or joins. What sorts makes an order of its
+/// own and is better off in parallel.
+pub(crate) fn has_order(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::RecursiveQuery(_)
+        | LogicalPlan::Sort(_) => false,
+        plan => plan.inputs().into_iter().all(has_order),
+    }
+}

@@ -1,0 +1,112 @@
+//! Writes rows to files.
+
+mod commit;
+mod folder;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use datafusion::parquet::file::properties::WriterProperties;
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use towpath_model::etl::{FileTarget, WriteMode};
+
+use crate::error::{Error, Result};
+
+pub(crate) use commit::Aside;
+pub(crate) use writer::{Style, Writer};
+
+/// What a load says when it is done: its XCom.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Loaded {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) seconds: f64,
+    /// Nothing was written, since mode `ignore` found something there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ignored: bool,
+}
+
+/// How Parquet is written.
+pub(crate) fn parquet_properties(compression: Option<&str>, row_group_rows: Option<usize>) -> WriterProperties {
+    let compression = match compression {
+        Some("none") => Compression::UNCOMPRESSED,
+        Some("snappy") => Compression::SNAPPY,
+        Some("gzip") => Compression::GZIP(GzipLevel::default()),
+        Some("lz4") => Compression::LZ4_RAW,
+        _ => Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")),
+    };
+    let builder = WriterProperties::builder().set_compression(compression);
+    match row_group_rows {
+        Some(rows) => builder.set_max_row_group_row_count(Some(rows)).build(),
+        None => builder.build(),
+    }
+}
+
+/// Writes all rows to a target, whole or not at all.
+pub(crate) async fn load(target: &FileTarget, folder: &Path, rows: SendableRecordBatchStream) -> Result<Loaded> {
+    let start = Instant::now();
+    let path = folder.join(&target.path);
+    let style = Style::of(target);
+    let is_file = target.partition_by.is_empty() && has_extension(&target.path, style.extension());
+    if is_file && target.mode == WriteMode::Append {
+        return Err(Error::lasting(format!(
+            "`{}` is one file, which mode append cannot add to; name a folder, without `.{}`",
+            target.path,
+            style.extension()
+        )));
+    }
+    if path.symlink_metadata().is_ok_and(|found| found.is_dir() == is_file) {
+        let (there, wanted) = if is_file { ("folder", "file") } else { ("file", "folder") };
+        return Err(Error::lasting(format!("`{}` is a {there}, and the target is a {wanted}", path.display())));
+    }
+    if let Some(done) = commit::check_mode(&path, target.mode)? {
+        return Ok(done);
+    }
+    let target = target.clone();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(2);
+    let schema = rows.schema();
+    let work = tokio::task::spawn_blocking(move || {
+        let aside = Aside::new(&path)?;
+        let mut output = if is_file {
+            folder::Output::file(&aside, &path, style, &schema)?
+        } else {
+            folder::Output::folder(&aside, style, &schema, &target.partition_by)?
+        };
+        while let Some(batch) = receiver.blocking_recv() {
+            output.write(&batch?)?;
+        }
+        let written = output.finish()?;
+        let ignored = !aside.commit(&path, target.mode, is_file)?;
+        Ok::<_, Error>(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds: 0.0, ignored })
+    });
+    pump(rows, &sender).await;
+    drop(sender);
+    let loaded = work.await.unwrap_or_else(|error| Err(Error::passing(format!("a writer has ended: {error}"))))?;
+    Ok(Loaded { seconds: start.elapsed().as_secs_f64(), ..loaded })
+}
+
+/// Passes rows on until they end, one fails, or nobody wants them any more.
+pub(crate) async fn pump(
+    mut rows: SendableRecordBatchStream,
+    sender: &tokio::sync::mpsc::Sender<Result<datafusion::arrow::array::RecordBatch>>,
+) {
+    while let Some(batch) = rows.next().await {
+        let failed = batch.is_err();
+        if sender.send(batch.map_err(Into::into)).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
+/// A schema that is shared.
+pub(crate) type SharedSchema = Arc<datafusion::arrow::datatypes::Schema>;

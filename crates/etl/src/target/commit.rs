@@ -1,0 +1,201 @@
+//! Puts files where readers see them, all at once.
+//!
+//! A load writes into a hidden folder beside its target. What the target has and keeps (all files with `append`, other
+//! partitions with `overwrite_partitions`) is linked into that folder, which costs no copy. Then the two folders change
+//! places in one call of the kernel: a reader sees the old folder or the new one. A load that is killed leaves its hidden folder,
+//! which the next load of the target removes; that a folder is in use is told by a lock, which dies with its process.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use towpath_model::etl::WriteMode;
+
+use super::Loaded;
+use crate::error::{Error, Result};
+
+/// Part of the names of hidden folders.
+const MARK: &str = ".towpath-";
+/// The file in a hidden folder that its load holds a lock on.
+const LOCK: &str = "_lock";
+/// The folder with the data in it.
+const DATA: &str = "data";
+/// What was at the target, on file systems that cannot exchange folders.
+const OLD: &str = "old";
+
+/// A hidden folder beside a target; removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    root: PathBuf,
+    data: PathBuf,
+    id: String,
+    _lock: File,
+}
+
+impl Aside {
+    /// A folder for what will be at `target`. Removes what loads have left that were killed.
+    pub(crate) fn new(target: &Path) -> Result<Self> {
+        let (parent, name) = parts(target)?;
+        fs::create_dir_all(&parent).map_err(|error| Error::io("create the folder", &parent, &error))?;
+        remove_leftovers(&parent, &name);
+        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let root = parent.join(format!(".{name}{MARK}{id}"));
+        let data = root.join(DATA);
+        fs::create_dir_all(&data).map_err(|error| Error::io("create the folder", &data, &error))?;
+        let path = root.join(LOCK);
+        let lock = File::create(&path).map_err(|error| Error::io("create", &path, &error))?;
+        lock.lock().map_err(|error| Error::io("lock", &path, &error))?;
+        Ok(Self { root, data, id, _lock: lock })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        &self.data
+    }
+
+    /// What tells this load from others.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Shows what was written. False where mode `ignore` has found that somebody else was first.
+    pub(crate) fn commit(self, target: &Path, mode: WriteMode, is_file: bool) -> Result<bool> {
+        let (parent, name) = parts(target)?;
+        // Loads of one target come one after the other from here on, so that appends add up.
+        let path = parent.join(format!(".{name}.towpath.lock"));
+        let lock = File::create(&path).map_err(|error| Error::io("create", &path, &error))?;
+        lock.lock().map_err(|error| Error::io("lock", &path, &error))?;
+        if check_mode(target, mode)?.is_some() {
+            return Ok(false);
+        }
+        if is_file {
+            let from = self.data.join(target.file_name().unwrap_or_default());
+            fs::rename(&from, target).map_err(|error| Error::io("replace", target, &error))?;
+        } else {
+            match mode {
+                WriteMode::Append => link(target, &self.data, &|_| true)?,
+                WriteMode::OverwritePartitions => {
+                    let data = self.data.clone();
+                    link(target, &self.data, &move |folder| !has_files(&data.join(folder)))?;
+                }
+                WriteMode::Overwrite | WriteMode::Error | WriteMode::Ignore | WriteMode::Upsert => {}
+            }
+            exchange(&self.data, target)?;
+        }
+        sync(&parent);
+        Ok(true)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            tracing::warn!(%error, path = %self.root.display(), "what a load has written aside cannot be removed");
+        }
+    }
+}
+
+/// What a mode says before anything is done: an error, or that there is nothing to do.
+pub(super) fn check_mode(target: &Path, mode: WriteMode) -> Result<Option<Loaded>> {
+    let is_there = match fs::read_dir(target) {
+        // An empty folder holds nothing that could be lost.
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => target.symlink_metadata().is_ok(),
+    };
+    match mode {
+        WriteMode::Error if is_there => Err(Error::lasting(format!(
+            "`{}` is there already, and the mode is error; remove it, or use another mode",
+            target.display()
+        ))),
+        WriteMode::Ignore if is_there => Ok(Some(Loaded { ignored: true, ..Loaded::default() })),
+        _ => Ok(None),
+    }
+}
+
+fn parts(target: &Path) -> Result<(PathBuf, String)> {
+    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.ok_or_else(|| Error::lasting(format!("`{}` is no name of a file or folder", target.display())))?;
+    Ok((target.parent().unwrap_or(Path::new(".")).to_owned(), name))
+}
+
+fn remove_leftovers(parent: &Path, name: &str) {
+    let prefix = format!(".{name}{MARK}");
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+            continue;
+        }
+        let path = entry.path();
+        // Who still holds the lock is alive. One without a lock has just begun, or is none of these.
+        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
+        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            tracing::info!(path = %path.display(), "removing what a killed load has left");
+            // Where folders cannot be exchanged, the old one may have been moved away already.
+            let (old, target) = (path.join(OLD), parent.join(name));
+            if old.is_dir() && !target.exists() && fs::rename(&old, &target).is_err() {
+                continue;
+            }
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Links the files of a folder into another one, in folders for which `wanted`, whose argument is relative.
+fn link(from: &Path, to: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<()> {
+    let mut todo = vec![PathBuf::new()];
+    while let Some(folder) = todo.pop() {
+        let source = from.join(&folder);
+        let entries = match fs::read_dir(&source) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("read the folder", &source, &error)),
+        };
+        let takes = wanted(&folder);
+        for entry in entries {
+            let entry = entry.map_err(|error| Error::io("read the folder", &source, &error))?;
+            let (path, relative) = (entry.path(), folder.join(entry.file_name()));
+            if path.is_dir() {
+                todo.push(relative);
+            } else if takes {
+                let place = to.join(&relative);
+                if let Some(parent) = place.parent() {
+                    fs::create_dir_all(parent).map_err(|error| Error::io("create the folder", parent, &error))?;
+                }
+                // Not every file system has links.
+                let linked = fs::hard_link(&path, &place).or_else(|_| fs::copy(&path, &place).map(drop));
+                linked.map_err(|error| Error::io("keep", &path, &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_files(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| !entry.path().is_dir()))
+}
+
+/// Lets two folders change places; `target` may not be there.
+fn exchange(data: &Path, target: &Path) -> Result<()> {
+    let failed = |error: &std::io::Error| Error::io("replace", target, error);
+    if !target.exists() {
+        return fs::rename(data, target).map_err(|error| failed(&error));
+    }
+    match renameat_with(CWD, data, CWD, target, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // A file system that cannot: for an instant there is no folder, never half of one.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            let old = data.with_file_name(OLD);
+            fs::rename(target, &old).map_err(|error| failed(&error))?;
+            fs::rename(data, target).map_err(|error| failed(&error))
+        }
+        Err(error) => Err(failed(&error.into())),
+    }
+}
+
+/// Makes renames last.
+fn sync(folder: &Path) {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    if let Err(error) = synced {
+        tracing::warn!(%error, path = %folder.display(), "a folder cannot be synced");
+    }
+}

@@ -1,0 +1,160 @@
+//! One file of rows.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv::WriterBuilder;
+use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::arrow::json::LineDelimitedWriter;
+use datafusion::arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
+use datafusion::parquet::arrow::ArrowWriter;
+use towpath_model::etl::{FileFormat, FileTarget};
+
+use super::{SharedSchema, parquet_properties};
+use crate::error::{Error, Result};
+
+/// How files are written.
+#[derive(Debug, Clone)]
+pub(crate) struct Style {
+    pub(crate) format: FileFormat,
+    pub(crate) compression: Option<String>,
+    pub(crate) row_group_rows: Option<usize>,
+    pub(crate) header: bool,
+    pub(crate) delimiter: u8,
+    pub(crate) null_value: String,
+}
+
+impl Style {
+    /// As a target says.
+    pub(crate) fn of(target: &FileTarget) -> Self {
+        Self {
+            format: target.format,
+            compression: target.compression.clone(),
+            row_group_rows: target.row_group_size,
+            header: target.header.unwrap_or(true),
+            delimiter: target.delimiter.as_ref().map_or(b',', |text| text.as_bytes()[0]),
+            null_value: target.null_value.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Parquet as data sets between tasks have it.
+    pub(crate) fn data_set() -> Self {
+        Self {
+            format: FileFormat::Parquet,
+            // Written once and read once or twice: speed counts more than size.
+            compression: Some("lz4".to_owned()),
+            row_group_rows: None,
+            header: true,
+            delimiter: b',',
+            null_value: String::new(),
+        }
+    }
+
+    pub(crate) fn extension(&self) -> &'static str {
+        match self.format {
+            FileFormat::Csv => "csv",
+            FileFormat::Json | FileFormat::Ndjson => "ndjson",
+            FileFormat::Parquet | FileFormat::Avro => "parquet",
+            FileFormat::Arrow => "arrow",
+        }
+    }
+}
+
+type Sink = BufWriter<File>;
+
+enum Encoder {
+    Parquet(Box<ArrowWriter<Sink>>),
+    Csv(Box<datafusion::arrow::csv::Writer<Sink>>),
+    Ndjson(Box<datafusion::arrow::json::Writer<Sink, LineDelimited>>),
+    Arrow(Box<FileWriter<Sink>>),
+}
+
+/// A file that is being written.
+pub(crate) struct Writer {
+    path: PathBuf,
+    encoder: Encoder,
+    schema: SharedSchema,
+    header: Option<(Style, SharedSchema)>,
+}
+
+impl Writer {
+    pub(crate) fn create(path: &Path, style: &Style, schema: &SharedSchema) -> Result<Self> {
+        let file = File::create(path).map_err(|error| Error::io("create", path, &error))?;
+        let sink = BufWriter::with_capacity(256 * 1024, file);
+        let mut header = None;
+        let encoder = match style.format {
+            FileFormat::Parquet | FileFormat::Avro => {
+                let properties = parquet_properties(style.compression.as_deref(), style.row_group_rows);
+                Encoder::Parquet(Box::new(ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?))
+            }
+            FileFormat::Csv => {
+                if style.header {
+                    header = Some((style.clone(), Arc::clone(schema)));
+                }
+                let builder = WriterBuilder::new().with_header(style.header).with_delimiter(style.delimiter);
+                Encoder::Csv(Box::new(builder.with_null(style.null_value.clone()).build(sink)))
+            }
+            FileFormat::Json | FileFormat::Ndjson => {
+                let builder = JsonBuilder::new().with_explicit_nulls(true);
+                let writer: LineDelimitedWriter<Sink> = builder.build(sink);
+                Encoder::Ndjson(Box::new(writer))
+            }
+            FileFormat::Arrow => Encoder::Arrow(Box::new(FileWriter::try_new(sink, schema)?)),
+        };
+        Ok(Self { path: path.to_owned(), encoder, schema: Arc::clone(schema), header })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        // What a plan says of nulls and what its batches say may differ.
+        let batch = &RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?;
+        self.header = None;
+        match &mut self.encoder {
+            Encoder::Parquet(writer) => writer.write(batch)?,
+            Encoder::Csv(writer) => writer.write(batch)?,
+            Encoder::Ndjson(writer) => writer.write(batch)?,
+            Encoder::Arrow(writer) => writer.write(batch)?,
+        }
+        Ok(())
+    }
+
+    /// Bytes that are held in memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.encoder {
+            Encoder::Parquet(writer) => writer.memory_size(),
+            Encoder::Csv(_) | Encoder::Ndjson(_) | Encoder::Arrow(_) => 256 * 1024,
+        }
+    }
+
+    /// Ends the file, with `durable` also on the disk; its size in bytes.
+    pub(crate) fn finish(mut self, durable: bool) -> Result<u64> {
+        if let Some((_, schema)) = self.header.take() {
+            // A table without rows still has columns.
+            let empty = RecordBatch::new_empty(schema);
+            if let Encoder::Csv(writer) = &mut self.encoder {
+                writer.write(&empty)?;
+            }
+        }
+        let failed = |error: std::io::Error| Error::io("write", &self.path, &error);
+        let sink = match self.encoder {
+            Encoder::Parquet(writer) => writer.into_inner()?,
+            Encoder::Csv(writer) => writer.into_inner(),
+            Encoder::Ndjson(mut writer) => {
+                writer.finish()?;
+                writer.into_inner()
+            }
+            Encoder::Arrow(mut writer) => {
+                writer.finish()?;
+                writer.into_inner()?
+            }
+        };
+        let mut file = sink.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.flush().map_err(failed)?;
+        if durable {
+            file.sync_all().map_err(failed)?;
+        }
+        Ok(file.metadata().map_err(failed)?.len())
+    }
+}

@@ -1,0 +1,68 @@
+//! A folder, a job in it, and its result as text.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use towpath_etl::job::Job;
+
+/// A folder to work in.
+pub(crate) struct Kitchen {
+    pub(crate) folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Kitchen {
+    pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), runtime }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Runs a job. `parts` has `inputs` (name to source) and whatever else differs from nothing.
+    pub(crate) fn run(&self, parts: &Value) -> Result<Value, String> {
+        let mut job = json!({"folder": self.path(), "scratch": self.path().join("scratch"), "inputs": [], "output": null});
+        for (key, value) in parts.as_object().unwrap() {
+            job[key] = value.clone();
+        }
+        let job: Job = serde_json::from_value(job).unwrap();
+        let result = self.runtime.block_on(job.run(&|_| {})).map_err(|error| error.message);
+        if let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) {
+            let spilled: Vec<_> = leftovers.flatten().filter(|entry| {
+                std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some())
+            }).collect();
+            assert!(spilled.is_empty(), "{spilled:?}");
+        }
+        result
+    }
+
+    /// The rows of `source` after `steps`, as CSV, or the error.
+    pub(crate) fn steps(&self, source: &Value, steps: &Value) -> String {
+        self.csv(&json!({"inputs": [["input", source]], "steps": steps}))
+    }
+
+    /// The rows of a job, as CSV with `NULL`, or the error.
+    pub(crate) fn csv(&self, parts: &Value) -> String {
+        let mut parts = parts.clone();
+        parts["output"] = json!({"target": {"csv": "result.csv", "null_value": "NULL"}});
+        match self.run(&parts) {
+            Ok(_) => std::fs::read_to_string(self.path().join("result.csv")).unwrap(),
+            Err(error) => format!("error: {}", error.replace(&self.path().display().to_string(), "FOLDER")),
+        }
+    }
+}
+
+/// One CSV text through steps.
+pub(crate) fn through(csv: &str, steps: &Value) -> String {
+    let kitchen = Kitchen::new();
+    kitchen.file("in.csv", csv);
+    kitchen.steps(&json!({"csv": "in.csv"}), steps)
+}
