@@ -99,5 +99,19 @@ fn plain(text: &str) -> String {
     ] {
         text = text.strip_prefix(layer).unwrap_or(text);
     }
-    text.trim_end_matches("\")").trim_end_matches('.').replace('\n', " ")
+    let text = text.trim_end_matches("\")").trim_end_matches('.').replace("\"?table?\".", "");
+    without_step_names(&text).replace('\n', " ")
+}
+
+/// Takes away the names under which steps are known to SQL.
+fn without_step_names(text: &str) -> String {
+    let mut rest = text;
+    let mut result = String::with_capacity(text.len());
+    while let Some(at) = rest.find("__step_") {
+        let digits = rest[at + 7..].bytes().take_while(u8::is_ascii_digit).count();
+        result.push_str(rest[..at].trim_end_matches('"'));
+        rest = rest[at + 7 + digits..].trim_start_matches('"').trim_start_matches('.');
+    }
+    result.push_str(rest);
+    result
 }

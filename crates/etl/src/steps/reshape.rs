@@ -86,7 +86,8 @@ fn unpivot_batch(
     for at in kept {
         columns.push(take(batch.column(*at), &from, None)?);
     }
-    columns.push(Arc::new(StringArray::from_iter_values((0..rows).flat_map(|_| labels.iter()))));
+    let named: StringArray = (0..rows).flat_map(|_| labels.iter()).map(|label| Some(label.as_str())).collect();
+    columns.push(Arc::new(named));
     let sources: Vec<&dyn datafusion::arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
     columns.push(interleave(&sources, &places)?);
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
