@@ -146,6 +146,11 @@ impl Config {
         self.data_dir.value.join("scratch")
     }
 
+    /// The folder for data sets between tasks.
+    pub(crate) fn staging_dir(&self) -> PathBuf {
+        self.data_dir.value.join("staging")
+    }
+
     /// The file with the key that encrypts secrets at rest.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.data_dir.value.join("secret.key")

@@ -206,7 +206,10 @@ pub(crate) fn worker_options(
         clock: Arc::clone(&session.clock),
         job: ProcessIdentity::current().job(JobType::Worker, queues, config.worker_slots.value),
         lease: config.worker_lease.value,
-        registry: Arc::new(Registry::standard(Arc::new(PythonOperator::new(python)))),
+        registry: Arc::new(towpath_etl::operator::register(
+            Registry::standard(Arc::new(PythonOperator::new(python))),
+            &towpath_etl::operator::Options { staging: config.staging_dir(), program: None },
+        )),
         supervisor,
         project_folder: session.project_folder.clone(),
         dags_folder: config.dags_dir.value.clone(),

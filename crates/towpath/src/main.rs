@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         towpath_operators::watchdog::run();
         return ExitCode::SUCCESS;
     }
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == towpath_etl::attempt::ARG) {
+        return towpath_etl::attempt::main();
+    }
     heap::share();
     exit::code(cli::main())
 }

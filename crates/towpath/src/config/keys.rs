@@ -15,7 +15,7 @@ const fn key(name: &'static str, doc: &'static str) -> KeySpec {
 
 /// All of them, in the order in which they are shown.
 pub(crate) const KEYS: &[KeySpec] = &[
-    key("data_dir", "Folder of the embedded database, the key file and scratch space"),
+    key("data_dir", "Folder of the embedded database, the key file, data sets and scratch space"),
     key("dags_dir", "Folder that DAG files are read from"),
     key("database_url", "The database: postgres://... or sqlite://...; by default a SQLite file in the data folder"),
     key("database_connections", "Most connections of one process to PostgreSQL"),

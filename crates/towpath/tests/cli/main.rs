@@ -9,6 +9,7 @@ mod daemon;
 mod dag_tests;
 mod dags;
 mod environment;
+mod etl;
 mod explain;
 mod flow;
 mod help;
