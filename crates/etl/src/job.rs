@@ -9,7 +9,7 @@ use datafusion::prelude::{DataFrame, SQLOptions};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{Input, Source, Step, Target};
+use towpath_model::etl::{Source, Step, Target};
 
 use crate::data_set::{self, REJECTS};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::session::Resources;
 use crate::source::{self, Reading};
 use crate::steps::Kitchen;
-use crate::stream::{Ordered, has_order};
+use crate::stream::{Ordered, has_order, sorts_below};
 use crate::target;
 
 /// What a process is to do.
@@ -132,7 +132,7 @@ impl Job {
             }
         };
         let task = session.task_ctx();
-        if has_order(data.logical_plan()) {
+        if has_order(data.logical_plan()) || sorts_below(data.logical_plan()) {
             let ordered = Ordered::new(data).await?;
             if self.explain {
                 log(&displayable(ordered.plan().as_ref()).indent(false).to_string());
@@ -192,14 +192,5 @@ impl Drop for Unpublished {
     fn drop(&mut self) {
         // Published, it is not there any more.
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The task that an input names, if it is one.
-#[must_use]
-pub fn task_of(input: &Input) -> Option<&str> {
-    match input {
-        Input::Task(task) => Some(task),
-        Input::Source(_) => None,
     }
 }

@@ -53,6 +53,8 @@ impl Resources {
             .with_batch_size(BATCH_ROWS)
             .with_spill_compression(SpillCompression::Lz4Frame)
             .with_sort_spill_reservation_bytes(self.pool_bytes / 16)
+            // A sort is a step like any other, also where SQL would not promise its order.
+            .with_enable_subquery_sort_elimination(false)
             .with_information_schema(false);
         let options = config.options_mut();
         // Columns are called as they are written.

@@ -93,6 +93,22 @@ impl Ordered {
     }
 }
 
+/// Whether an order that a sort has made has to be kept by what stands above it. DataFusion keeps it by itself where nothing
+/// but a projection or a limit does.
+pub(crate) fn sorts_below(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => false,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Limit(_) => {
+            plan.inputs().into_iter().any(sorts_below)
+        }
+        plan => contains_sort(plan),
+    }
+}
+
+fn contains_sort(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Sort(_)) || plan.inputs().into_iter().any(contains_sort)
+}
+
 /// Whether rows leave a plan in the order in which they came: nothing in it groups or joins. What sorts makes an order of its
 /// own and is better off in parallel.
 pub(crate) fn has_order(plan: &LogicalPlan) -> bool {

@@ -251,7 +251,7 @@ impl<'a> Sorter<'a> {
         let shown: Vec<String> = found.into_iter().take(SHOWN).map(|(_, text)| text).collect();
         let rest = if total > shown.len() { format!(", and {} more near it", total - shown.len()) } else { String::new() };
         Error::lasting(format!(
-            "{}{rest}; `on_error: reject` puts such rows aside, `null` takes the values away",
+            "validate: {}{rest}; `on_error: reject` puts such rows aside, `null` takes the values away",
             shown.join(", ")
         ))
     }

@@ -126,7 +126,7 @@ tasks:
         "wrong.yaml:9:9: error: `dedup` is not known here",
         "did you mean `dedupe`?",
         "wrong.yaml:10:25: error: `newest` is not known here",
-        "wrong.yaml:11:34: error: there is no type `int46`",
+        "wrong.yaml:11:35: error: there is no type `int46`",
         "wrong.yaml:12:23: error: there is no task or group `nobody` in this DAG",
         "a task with operator `load` needs `input`",
         "mode upsert belongs to a target with `table`",
