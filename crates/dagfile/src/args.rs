@@ -111,7 +111,9 @@ fn require(operator: &OperatorSpec, given: &[&str], unknown: &[&Key], task: &Nod
                 format!("a task with operator `{}` needs one of {}", operator.name, names(operator.one_of)),
             )
             .help(match operator.name {
-                "transform" => "`steps` are a list such as [{dedupe: {subset: [id]}}]; `sql` is a query over the inputs",
+                "transform" => {
+                    "`steps` are a list such as [{dedupe: {subset: [id]}}]; `sql` is a query over the inputs"
+                }
                 _ => "`python_callable: module.function` calls a function of a module beside this file",
             }),
         _ => report

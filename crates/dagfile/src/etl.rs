@@ -21,11 +21,7 @@ fn is_etl(operator: &OperatorSpec) -> bool {
 }
 
 /// The tasks that `input` names. For a data task it may also be a source, or a mapping of names.
-pub(crate) fn inputs(
-    fields: &Fields<'_>,
-    operator: Option<&OperatorSpec>,
-    report: &mut Reporter,
-) -> Vec<Reference> {
+pub(crate) fn inputs(fields: &Fields<'_>, operator: Option<&OperatorSpec>, report: &mut Reporter) -> Vec<Reference> {
     let Some(node) = fields.get("input") else { return Vec::new() };
     if !operator.is_some_and(is_etl) {
         let texts = fields.list("input", report);
@@ -63,9 +59,9 @@ pub(crate) fn finish(
     let mut names = Vec::new();
     match (operator.name, input) {
         ("extract", Some(node)) => {
-            report.error(node.span, "a task with operator `extract` has no `input`: it reads its `source`").help(
-                "to work on what another task has left, use operator `transform`",
-            );
+            report
+                .error(node.span, "a task with operator `extract` has no `input`: it reads its `source`")
+                .help("to work on what another task has left, use operator `transform`");
         }
         ("extract", None) => {}
         (_, None) => {
@@ -121,9 +117,8 @@ fn read<T: for<'de> Deserialize<'de>>(node: &Node, report: &mut Reporter) -> Opt
             }
             let reported = report.error(span.unwrap_or(node.span), message);
             match unknown {
-                Some((wrong, known)) => reported.suggest_or(&wrong, known.iter().copied(), || {
-                    Some(format!("there are {}", known.join(", ")))
-                }),
+                Some((wrong, known)) => reported
+                    .suggest_or(&wrong, known.iter().copied(), || Some(format!("there are {}", known.join(", ")))),
                 None => {}
             }
             None
@@ -182,11 +177,7 @@ impl de::Error for Error {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self {
-            message: format!("there is no `{field}` here"),
-            span: None,
-            unknown: Some((field.to_owned(), expected)),
-        }
+        Self { message: format!("there is no `{field}` here"), span: None, unknown: Some((field.to_owned(), expected)) }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -57,10 +57,8 @@ pub(crate) async fn publish(
     let (rows, bytes) = writing.await.map_err(died)??;
     let profile = profiling.await.map_err(died)??;
     let counts = report.counts();
-    let rejects = (counts.rejected > 0).then(|| Rejects {
-        location: location.join(REJECTS).display().to_string(),
-        rows: counts.rejected,
-    });
+    let rejects = (counts.rejected > 0)
+        .then(|| Rejects { location: location.join(REJECTS).display().to_string(), rows: counts.rejected });
     if let Some(parent) = location.parent() {
         fs::create_dir_all(parent).map_err(|error| Error::io("create the folder", parent, &error))?;
     }

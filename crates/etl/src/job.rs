@@ -66,7 +66,8 @@ impl Job {
     /// Whatever could not be read, done or written. Then nothing is left of it.
     pub async fn run(&self, log: &(dyn Fn(&str) + Sync)) -> Result<Value> {
         let resources = Resources::new(self.memory_bytes, self.cores, self.scratch.clone());
-        std::fs::create_dir_all(&self.scratch).map_err(|error| Error::io("create the folder", &self.scratch, &error))?;
+        std::fs::create_dir_all(&self.scratch)
+            .map_err(|error| Error::io("create the folder", &self.scratch, &error))?;
         match &self.output {
             Output::DataSet(location) => {
                 let aside = Unpublished::create(location)?;
@@ -116,13 +117,15 @@ impl Job {
         for (index, (name, source)) in self.inputs.iter().enumerate() {
             let reading = Reading { folder: &self.folder, as_text: if index == 0 { &as_text } else { &[] } };
             let data = source::open(&session, source, reading).await?;
-            session.register_table(datafusion::common::TableReference::bare(name.as_str()), data.clone().into_view())?;
+            session
+                .register_table(datafusion::common::TableReference::bare(name.as_str()), data.clone().into_view())?;
             inputs.insert(name.clone(), data);
         }
         let first = inputs.values().next().cloned().ok_or_else(|| Error::lasting("the task has no input"))?;
         let data = match &self.sql {
             Some(sql) => {
-                let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+                let only_queries =
+                    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
                 session.sql_with_options(sql, only_queries).await.map_err(|error| Error::from(error).within("`sql`"))?
             }
             None => {

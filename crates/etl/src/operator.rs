@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
 use towpath_model::etl::{FileFormat, FileSource};
+use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::process::{Command, WorkFolder, base_environment};
 use towpath_operators::registry::Registry;
@@ -61,13 +61,16 @@ impl Operator for Etl {
 impl Etl {
     async fn run(&self, attempt: &Attempt) -> Result<Outcome> {
         let path = attempt.next_scratch();
-        let folder = WorkFolder::create(&path).map_err(|error| Error::io("create the working folder", &path, &error))?;
+        let folder =
+            WorkFolder::create(&path).map_err(|error| Error::io("create the working folder", &path, &error))?;
         let memory_bytes = attempt.args.get("memory").and_then(Value::as_u64);
         let job = self.job(attempt, folder.path().join("spill"), memory_bytes).await?;
         let order = Order { job, result: folder.path().join("result.json") };
         let program = match &self.options.program {
             Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?,
+            None => {
+                std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?
+            }
         };
         let command = Command {
             program: program.into(),
@@ -148,7 +151,12 @@ impl Etl {
         };
         let id = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("try-{}-{}", context.try_number, &id[..8]);
-        self.options.staging.join(file_name(&context.dag_id)).join(file_name(&context.run_id)).join(file_name(&task)).join(name)
+        self.options
+            .staging
+            .join(file_name(&context.dag_id))
+            .join(file_name(&context.run_id))
+            .join(file_name(&task))
+            .join(name)
     }
 }
 
@@ -197,9 +205,10 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
     // In a group the id of a task may be written without the names of its groups.
     let full = upstream.iter().find(|id| **id == task).or_else(|| {
         let suffix = format!(".{task}");
-        upstream.iter().filter(|id| id.ends_with(&suffix)).max_by_key(|id| {
-            attempt.context.task_id.chars().zip(id.chars()).take_while(|(a, b)| a == b).count()
-        })
+        upstream
+            .iter()
+            .filter(|id| id.ends_with(&suffix))
+            .max_by_key(|id| attempt.context.task_id.chars().zip(id.chars()).take_while(|(a, b)| a == b).count())
     });
     let task_id = full.cloned().unwrap_or_else(|| task.clone());
     let query = XComQuery { dag_id: None, run_id: None, task_id, key: RETURN_VALUE.to_owned(), map_index: None };
@@ -216,7 +225,9 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
             continue;
         }
         let rows = match value {
-            Value::Array(rows) => rows.into_iter().map(|row| if let Value::Object(row) = row { Some(row) } else { None }).collect(),
+            Value::Array(rows) => {
+                rows.into_iter().map(|row| if let Value::Object(row) = row { Some(row) } else { None }).collect()
+            }
             _ => None,
         };
         return rows.map(|rows| Source::Rows(RowsSource { rows, columns: Default::default() })).ok_or_else(|| {

@@ -42,7 +42,8 @@ pub(crate) async fn open(session: &SessionContext, source: &Source, reading: Rea
 
 /// The name that a wrong one is probably meant to be, as the end of a message.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let near = known.clone().map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name));
+    let near =
+        known.clone().map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name));
     match near.min().filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1)) {
         Some((_, name)) => format!("; did you mean `{name}`?"),
         None => {

@@ -111,9 +111,7 @@ impl<'a> Kitchen<'a> {
         let input = Ordered::new(data).await?;
         let pass = Arc::new(validate::Pass::new(self.session, spec, &input.schema())?);
         let report = Arc::clone(&self.report);
-        table(self.session, pass.schema(), "validate", move |context| {
-            Ok(pass.run(input.stream(context)?, &report))
-        })
+        table(self.session, pass.schema(), "validate", move |context| Ok(pass.run(input.stream(context)?, &report)))
     }
 
     async fn dedupe(&self, data: DataFrame, spec: &Dedupe) -> Result<DataFrame> {
@@ -187,7 +185,8 @@ fn derive(data: DataFrame, columns: &IndexMap<String, String>) -> Result<DataFra
     for (name, text) in columns {
         let schema = Arc::clone(data.schema().inner());
         let place = format!("`{name}`");
-        let parsed = data.parse_sql_expr(&expr::text(text, &schema)).map_err(|error| Error::from(error).within(&place))?;
+        let parsed =
+            data.parse_sql_expr(&expr::text(text, &schema)).map_err(|error| Error::from(error).within(&place))?;
         let mut exprs: Vec<Expr> = Vec::with_capacity(schema.fields().len() + 1);
         for field in schema.fields() {
             exprs.push(if field.name() == name { parsed.clone().alias(name) } else { ident(field.name()) });

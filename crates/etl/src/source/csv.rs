@@ -98,7 +98,9 @@ fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: 
     let declared = &source.columns;
     let names = if format.header {
         take_header(&mut piece, format).ok_or_else(|| {
-            Error::lasting(format!("{place}: the file is empty, without even a header; set `header: false` where there is none"))
+            Error::lasting(format!(
+                "{place}: the file is empty, without even a header; set `header: false` where there is none"
+            ))
         })?
     } else if declared.is_empty() {
         let end = end_of_record(&piece.bytes, format.dialect);
@@ -278,7 +280,11 @@ struct Work {
     names: Arc<Vec<String>>,
 }
 
-fn send_pieces(file: &Arc<SourceFile>, format: &Format, sender: &tokio::sync::mpsc::Sender<Result<Work>>) -> Result<()> {
+fn send_pieces(
+    file: &Arc<SourceFile>,
+    format: &Format,
+    sender: &tokio::sync::mpsc::Sender<Result<Work>>,
+) -> Result<()> {
     let mut pieces = Pieces::new(reader(&file.path, format)?, format.dialect);
     let own = || format.columns.iter().filter(|column| !column.of_folder);
     let mut names: Option<Arc<Vec<String>>> =
@@ -318,7 +324,9 @@ fn parse_piece(work: &Work, format: &Format, schema: &SchemaRef) -> Result<Vec<R
         for column in &format.columns {
             let text: ArrayRef = if column.of_folder {
                 match partitions.get(column.name.as_str()).copied().flatten() {
-                    Some(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, batch.num_rows()))),
+                    Some(value) => {
+                        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, batch.num_rows())))
+                    }
                     None => new_null_array(&DataType::Utf8, batch.num_rows()),
                 }
             } else {
@@ -343,7 +351,9 @@ fn misfit(place: &str, line: u64, column: &Column, value: &str) -> Error {
     let shown: String = value.chars().take(80).collect();
     let name = &column.name;
     let hint = if column.inferred {
-        format!("the type was inferred from the first rows; declare it (`columns: {{{name}: string}}`), or name the text in `null_values`")
+        format!(
+            "the type was inferred from the first rows; declare it (`columns: {{{name}: string}}`), or name the text in `null_values`"
+        )
     } else {
         "declare another type, name the text in `null_values`, or read it as text and let `validate` decide".to_owned()
     };

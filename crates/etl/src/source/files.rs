@@ -80,8 +80,7 @@ async fn table(session: &SessionContext, source: &FileSource, files: &[SourceFil
         format!("{} and {} more", files[0].path.display(), files.len() - 1)
     };
     let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
-    let config =
-        config.infer_schema(&session.state()).await.map_err(|error| Error::from(error).within(&place))?;
+    let config = config.infer_schema(&session.state()).await.map_err(|error| Error::from(error).within(&place))?;
     let table = ListingTable::try_new(config)?;
     Ok(session.read_table(Arc::new(table))?)
 }

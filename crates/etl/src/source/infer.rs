@@ -69,7 +69,12 @@ fn is_timestamp(text: &str, zone: bool) -> bool {
     let is_clock =
         clock.bytes().enumerate().all(|(at, b)| if at == 2 || at == 5 { b == b':' } else { b.is_ascii_digit() });
     let fraction = rest.strip_prefix('.').map_or(rest, |rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
-    is_clock && if zone { fraction.is_empty() || fraction == "Z" || fraction.starts_with(['+', '-']) } else { fraction.is_empty() }
+    is_clock
+        && if zone {
+            fraction.is_empty() || fraction == "Z" || fraction.starts_with(['+', '-'])
+        } else {
+            fraction.is_empty()
+        }
 }
 
 #[cfg(test)]

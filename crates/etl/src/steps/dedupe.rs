@@ -49,7 +49,11 @@ impl Pass {
     }
 
     /// Runs it over `input`.
-    pub(crate) fn run(&self, input: SendableRecordBatchStream, context: &Arc<TaskContext>) -> SendableRecordBatchStream {
+    pub(crate) fn run(
+        &self,
+        input: SendableRecordBatchStream,
+        context: &Arc<TaskContext>,
+    ) -> SendableRecordBatchStream {
         let schema = self.schema(&input.schema());
         let mut output = RecordBatchReceiverStream::builder(Arc::clone(&schema), 2);
         let (sender, pass, context) = (output.tx(), self.clone(), Arc::clone(context));
@@ -157,15 +161,15 @@ impl Rows {
     fn push(&mut self, batch: RecordBatch, keys: &[Key]) -> Result<Option<RecordBatch>> {
         self.make_room(keys.len())?;
         if self.pass.keep == Keep::First && self.parts.is_none() {
-            let stays: BooleanArray =
-                keys.iter().map(|key| Some(self.seen.insert(*key, 0).is_none())).collect();
+            let stays: BooleanArray = keys.iter().map(|key| Some(self.seen.insert(*key, 0).is_none())).collect();
             self.decided += keys.len() as u64;
             return self.decide(&batch, &stays).map(Some);
         }
         for key in keys {
             let row = self.decided + self.stays.count;
             // With parts the bit is set when theirs is decided.
-            let stays = self.parts.is_none() && decide(self.pass.keep, &mut self.seen, *key, row, &mut self.stays, self.decided);
+            let stays = self.parts.is_none()
+                && decide(self.pass.keep, &mut self.seen, *key, row, &mut self.stays, self.decided);
             self.stays.push(stays);
             if let Some(parts) = &mut self.parts {
                 parts.push(*key, row)?;

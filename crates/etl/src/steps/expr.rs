@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn columns_are_quoted_and_expressions_are_not() {
-        let schema = Schema::new(["a", "Größe in m", "x desc"].map(|name| Field::new(name, DataType::Int64, true)).to_vec());
+        let schema =
+            Schema::new(["a", "Größe in m", "x desc"].map(|name| Field::new(name, DataType::Int64, true)).to_vec());
         for (key, expected) in [
             ("a", "\"a\""),
             ("a DESC", "\"a\" DESC"),

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn nulls_nans_and_zeros_are_equal_to_each_other_and_to_nothing_else() {
-        let floats = Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(-f64::NAN), None, None, Some(1.0)]);
+        let floats =
+            Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(-f64::NAN), None, None, Some(1.0)]);
         let found = keys_of(vec![Arc::new(floats)]);
         assert!(found[0] == found[1] && found[2] == found[3] && found[4] == found[5]);
         let different: std::collections::HashSet<_> = found.iter().collect();

@@ -31,12 +31,18 @@ impl Rejects {
         let rules = Arc::new(Field::new(RULES, DataType::List(items), true));
         let own = input.fields().iter().filter(|field| field.name() != RULES).cloned();
         let schema = Arc::new(Schema::new(own.chain([rules]).collect::<Vec<_>>()));
-        let writer = ArrowWriter::try_new(BufWriter::new(file), Arc::clone(&schema), Some(parquet_properties(None, None)))?;
+        let writer =
+            ArrowWriter::try_new(BufWriter::new(file), Arc::clone(&schema), Some(parquet_properties(None, None)))?;
         Ok(Self { writer, schema, rows: 0 })
     }
 
     /// Writes the rows of `mask`, as they came.
-    pub(super) fn write(&mut self, raw: &RecordBatch, mask: &BooleanArray, broken: &[(String, BooleanArray)]) -> Result<()> {
+    pub(super) fn write(
+        &mut self,
+        raw: &RecordBatch,
+        mask: &BooleanArray,
+        broken: &[(String, BooleanArray)],
+    ) -> Result<()> {
         let mut rules = ListBuilder::new(StringBuilder::new());
         for row in mask.values().set_indices() {
             for (rule, _) in broken.iter().filter(|(_, rows)| rows.value(row)) {
@@ -46,8 +52,14 @@ impl Rejects {
         }
         let bad = filter_record_batch(raw, mask)?;
         self.rows += bad.num_rows() as u64;
-        let own = bad.schema().fields().iter().zip(bad.columns()).filter(|(field, _)| field.name() != RULES)
-            .map(|(_, column)| Arc::clone(column)).collect::<Vec<_>>();
+        let own = bad
+            .schema()
+            .fields()
+            .iter()
+            .zip(bad.columns())
+            .filter(|(field, _)| field.name() != RULES)
+            .map(|(_, column)| Arc::clone(column))
+            .collect::<Vec<_>>();
         let columns = own.into_iter().chain([Arc::new(rules.finish()) as _]).collect();
         self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?;
         Ok(())

@@ -46,9 +46,9 @@ pub(super) async fn unpivot(session: &SessionContext, data: DataFrame, spec: &Un
     table(session, result, "unpivot", move |context| {
         let (melted, kept, labels, kind, schema) =
             (melted.clone(), kept.clone(), labels.clone(), kind.clone(), Arc::clone(&made));
-        let rows = input.stream(context)?.map(move |batch| {
-            unpivot_batch(&batch?, &melted, &kept, &labels, &kind, &schema).map_err(Into::into)
-        });
+        let rows = input
+            .stream(context)?
+            .map(move |batch| unpivot_batch(&batch?, &melted, &kept, &labels, &kind, &schema).map_err(Into::into));
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&made), rows)) as SendableRecordBatchStream)
     })
 }
@@ -78,7 +78,8 @@ fn unpivot_batch(
 ) -> Result<RecordBatch> {
     let (rows, count) = (batch.num_rows(), melted.len());
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let values = melted.iter().map(|at| cast_with_options(batch.column(*at), kind, &strict)).collect::<Result<Vec<_>, _>>()?;
+    let values =
+        melted.iter().map(|at| cast_with_options(batch.column(*at), kind, &strict)).collect::<Result<Vec<_>, _>>()?;
     // All values of a row stand together, in the order of the columns.
     let from: UInt32Array = (0..rows).flat_map(|row| std::iter::repeat_n(row as u32, count)).collect();
     let places: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..count).map(move |column| (column, row))).collect();
@@ -127,7 +128,12 @@ pub(super) async fn sample(session: &SessionContext, data: DataFrame, spec: &Sam
 }
 
 /// `most` rows, in their order.
-async fn choose(mut input: SendableRecordBatchStream, schema: SchemaRef, most: usize, seed: u64) -> Result<RecordBatch> {
+async fn choose(
+    mut input: SendableRecordBatchStream,
+    schema: SchemaRef,
+    most: usize,
+    seed: u64,
+) -> Result<RecordBatch> {
     let mut rows = RecordBatch::new_empty(Arc::clone(&schema));
     let mut lots: Vec<u64> = Vec::new();
     let mut next = 0;
@@ -151,7 +157,8 @@ async fn choose(mut input: SendableRecordBatchStream, schema: SchemaRef, most: u
 
 /// The lot of a row: splitmix64.
 fn lot(seed: u64, row: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0xA076_1D64_78BD_642F).wrapping_add(row.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut z =
+        seed.wrapping_mul(0xA076_1D64_78BD_642F).wrapping_add(row.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

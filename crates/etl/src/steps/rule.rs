@@ -38,8 +38,10 @@ pub(super) struct Rule {
 struct Comparison {
     name: String,
     /// What a value has to be to the other one.
-    passes: fn(&dyn datafusion::arrow::array::Datum, &dyn datafusion::arrow::array::Datum)
-        -> Result<BooleanArray, datafusion::arrow::error::ArrowError>,
+    passes: fn(
+        &dyn datafusion::arrow::array::Datum,
+        &dyn datafusion::arrow::array::Datum,
+    ) -> Result<BooleanArray, datafusion::arrow::error::ArrowError>,
     other: Scalar<ArrayRef>,
 }
 
@@ -76,7 +78,10 @@ impl Rule {
                 .map_err(|error| Error::lasting(format!("`pattern`: {error}")))?;
         }
         if !rules.formats.is_empty() && !types::is_text(source) {
-            return Err(Error::lasting(format!("`format` belongs to text, and this is {} already", types::name(source))));
+            return Err(Error::lasting(format!(
+                "`format` belongs to text, and this is {} already",
+                types::name(source)
+            )));
         }
         Ok(Self {
             target,

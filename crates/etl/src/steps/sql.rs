@@ -117,8 +117,7 @@ impl Kitchen<'_> {
         let wanted = wanted(spec, &left_schema, &right_schema)?;
         // The columns of the right side get names that nothing else has.
         let key = |n: usize| format!("__right_key_{n}");
-        let mut exprs: Vec<Expr> =
-            spec.on.0.values().enumerate().map(|(n, name)| ident(name).alias(key(n))).collect();
+        let mut exprs: Vec<Expr> = spec.on.0.values().enumerate().map(|(n, name)| ident(name).alias(key(n))).collect();
         exprs.extend(wanted.iter().enumerate().map(|(n, (name, _))| ident(name).alias(format!("__right_{n}"))));
         let right = right.select(exprs)?;
         let on = spec.on.0.keys().enumerate().map(|(n, left)| ident(left).eq(ident(key(n))));
@@ -177,10 +176,7 @@ impl Kitchen<'_> {
         let index: Vec<String> = spec.index.iter().map(|name| quote(name)).collect();
         let made = names.iter().map(|name| {
             let literal = name.replace('\'', "''");
-            format!(
-                "{aggregate}({value}) filter (where cast({column} as varchar) = '{literal}') as {}",
-                quote(name)
-            )
+            format!("{aggregate}({value}) filter (where cast({column} as varchar) = '{literal}') as {}", quote(name))
         });
         let columns: Vec<String> = index.iter().cloned().chain(made).collect();
         let group = if index.is_empty() { String::new() } else { format!(" group by {}", index.join(", ")) };
@@ -208,7 +204,9 @@ fn wanted(spec: &Join, left: &Schema, right: &Schema) -> Result<Vec<(String, Str
         let taken = left.column_with_name(&name).is_some();
         let called = if taken { format!("{name}{suffix}") } else { name.clone() };
         if taken && left.column_with_name(&called).is_some() {
-            return Err(Error::lasting(format!("both sides have a column `{name}`, and `{called}` is taken; choose another `suffix`")));
+            return Err(Error::lasting(format!(
+                "both sides have a column `{name}`, and `{called}` is taken; choose another `suffix`"
+            )));
         }
         Ok((name, called))
     });

@@ -67,8 +67,8 @@ impl Pass {
             let target = rules.kind.as_ref().map_or_else(|| source.clone(), types::arrow);
             // Text stays in the form that it has.
             let target = if types::is_text(&target) && types::is_text(source) { source.clone() } else { target };
-            let rule = Rule::new(rules, source, target.clone())
-                .map_err(|error| error.within(&format!("column `{name}`")))?;
+            let rule =
+                Rule::new(rules, source, target.clone()).map_err(|error| error.within(&format!("column `{name}`")))?;
             fields[index] = Arc::new(Field::new(name, target, true));
             columns.push(ColumnPass { index, name: name.clone(), rule, unique: rules.unique });
         }
@@ -81,7 +81,8 @@ impl Pass {
             let expr = session
                 .parse_sql_expr(&super::expr::text(&rule.expr, &schema), &of_rows)
                 .map_err(|error| Error::from(error).within(&place))?;
-            let expr = session.create_physical_expr(expr, &of_rows).map_err(|error| Error::from(error).within(&place))?;
+            let expr =
+                session.create_physical_expr(expr, &of_rows).map_err(|error| Error::from(error).within(&place))?;
             let kind = expr.data_type(&schema)?;
             if kind != DataType::Boolean {
                 return Err(Error::lasting(format!("{place} gives {}, not true or false", types::name(&kind))));
@@ -98,7 +99,11 @@ impl Pass {
     }
 
     /// Runs it over `input`; rejects and counts go to `report`.
-    pub(crate) fn run(self: &Arc<Self>, input: SendableRecordBatchStream, report: &Arc<Report>) -> SendableRecordBatchStream {
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        input: SendableRecordBatchStream,
+        report: &Arc<Report>,
+    ) -> SendableRecordBatchStream {
         let mut output = RecordBatchReceiverStream::builder(self.schema(), 2);
         let (sender, pass, report) = (output.tx(), Arc::clone(self), Arc::clone(report));
         output.spawn(async move {
@@ -137,7 +142,8 @@ impl Pass {
         // Columns that had no null in the plan may have one now.
         let cast = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         for (name, condition) in &self.conditions {
-            let result = condition.evaluate(&cast).map_err(|error| Error::from(error).within(&format!("rule `{name}`")))?;
+            let result =
+                condition.evaluate(&cast).map_err(|error| Error::from(error).within(&format!("rule `{name}`")))?;
             let result = result.into_array(cast.num_rows())?;
             let result = datafusion::arrow::array::AsArray::as_boolean(&result);
             let rows: BooleanArray = result.iter().map(|passes| Some(passes == Some(false))).collect();
@@ -249,7 +255,8 @@ impl<'a> Sorter<'a> {
         }
         found.sort();
         let shown: Vec<String> = found.into_iter().take(SHOWN).map(|(_, text)| text).collect();
-        let rest = if total > shown.len() { format!(", and {} more near it", total - shown.len()) } else { String::new() };
+        let rest =
+            if total > shown.len() { format!(", and {} more near it", total - shown.len()) } else { String::new() };
         Error::lasting(format!(
             "validate: {}{rest}; `on_error: reject` puts such rows aside, `null` takes the values away",
             shown.join(", ")

@@ -10,8 +10,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use datafusion::execution::TaskContext;
 use datafusion::execution::SpillFile;
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
 use super::keys::Key;
@@ -69,7 +69,8 @@ impl Waiting {
             Some((temporary, mut writer)) => {
                 writer.finish()?;
                 drop(writer);
-                let file = File::open(path_of(&temporary)?).map_err(|error| Error::io("open", Path::new("spilled rows"), &error))?;
+                let file = File::open(path_of(&temporary)?)
+                    .map_err(|error| Error::io("open", Path::new("spilled rows"), &error))?;
                 Some((StreamReader::try_new(BufReader::new(file), None)?, temporary))
             }
         };
@@ -158,7 +159,8 @@ impl Part {
         let mut file = BufReader::with_capacity(256 * 1024, self.file);
         let mut record = [0; RECORD_BYTES];
         for _ in 0..self.rows {
-            file.read_exact(&mut record).map_err(|error| Error::passing(format!("cannot read spilled keys: {error}")))?;
+            file.read_exact(&mut record)
+                .map_err(|error| Error::passing(format!("cannot read spilled keys: {error}")))?;
             let number = |at: usize| u64::from_ne_bytes(record[at..at + 8].try_into().expect("eight bytes"));
             take([number(0), number(8)], number(16));
         }

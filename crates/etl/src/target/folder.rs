@@ -17,8 +17,21 @@ use crate::source::no_column;
 /// How Hive writes null in the name of a folder.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 /// What cannot stand in the name of a folder, or means something there; as Spark escapes it.
-const ESCAPED: &AsciiSet =
-    &CONTROLS.add(b'"').add(b'#').add(b'%').add(b'\'').add(b'*').add(b'/').add(b':').add(b'=').add(b'?').add(b'\\').add(b'{').add(b'[').add(b']').add(b'^');
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'\'')
+    .add(b'*')
+    .add(b'/')
+    .add(b':')
+    .add(b'=')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'{')
+    .add(b'[')
+    .add(b']')
+    .add(b'^');
 /// Open files; past this number the one with the most rows in memory is ended and a next one begun.
 const MOST_OPEN: usize = 200;
 /// Memory of all open files, bytes.
@@ -58,9 +71,9 @@ impl Output {
     /// A folder of files.
     pub(super) fn folder(aside: &Aside, style: Style, schema: &SharedSchema, partition_by: &[String]) -> Result<Self> {
         let known = || schema.fields().iter().map(|field| field.name().as_str());
-        let columns = partition_by.iter().map(|name| {
-            schema.index_of(name).map_err(|_| no_column(name, known()).within("`partition_by`"))
-        });
+        let columns = partition_by
+            .iter()
+            .map(|name| schema.index_of(name).map_err(|_| no_column(name, known()).within("`partition_by`")));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         if !columns.is_empty() && columns.len() == schema.fields().len() {
             return Err(Error::lasting("`partition_by` names all columns, so that none would be left for the files"));
@@ -74,7 +87,13 @@ impl Output {
         Ok(output)
     }
 
-    fn new(aside: &Aside, style: Style, schema: &SharedSchema, partition_by: Vec<usize>, single: Option<Writer>) -> Self {
+    fn new(
+        aside: &Aside,
+        style: Style,
+        schema: &SharedSchema,
+        partition_by: Vec<usize>,
+        single: Option<Writer>,
+    ) -> Self {
         let of_files = (0..schema.fields().len()).filter(|at| !partition_by.contains(at));
         let schema = Arc::new(Schema::new(of_files.map(|at| Arc::clone(&schema.fields()[at])).collect::<Vec<_>>()));
         Self {
@@ -124,10 +143,9 @@ impl Output {
         if !self.open.contains_key(&key) {
             let mut folder = self.folder.clone();
             for (name, value) in names.iter().zip(&key) {
-                let value = value.as_deref().map_or_else(
-                    || HIVE_NULL.to_owned(),
-                    |value| utf8_percent_encode(value, ESCAPED).to_string(),
-                );
+                let value = value
+                    .as_deref()
+                    .map_or_else(|| HIVE_NULL.to_owned(), |value| utf8_percent_encode(value, ESCAPED).to_string());
                 folder.push(format!("{}={value}", utf8_percent_encode(name, ESCAPED)));
             }
             std::fs::create_dir_all(&folder).map_err(|error| Error::io("create the folder", &folder, &error))?;

@@ -97,8 +97,7 @@ proptest! {
 #[test]
 fn keys_and_rows_that_do_not_fit_go_to_disk() {
     // More keys than a pool of 32 MB has room for, and enough pieces of the file to be parsed in parallel.
-    let rows: Vec<(Option<i64>, Option<String>)> = (0..500_000_i64)
-        .map(|n| (Some(n.wrapping_mul(7_919) % 430_001), Some(format!("text {}", n % 3))))
-        .collect();
+    let rows: Vec<(Option<i64>, Option<String>)> =
+        (0..500_000_i64).map(|n| (Some(n.wrapping_mul(7_919) % 430_001), Some(format!("text {}", n % 3)))).collect();
     check(&rows, Some(1));
 }

@@ -77,10 +77,15 @@ fn a_data_set_has_a_manifest() {
     let manifest = kitchen.run(&job).unwrap();
     assert_eq!(manifest["rows"], json!(1));
     assert_eq!(manifest["schema"], json!([{"name": "k", "type": "string"}, {"name": "v", "type": "int64"}]));
-    assert_eq!(manifest["profile"]["v"], json!({"nulls": 0, "distinct": 1, "min": 3, "max": 3, "mean": 3.0, "top": [["3", 1]]}));
+    assert_eq!(
+        manifest["profile"]["v"],
+        json!({"nulls": 0, "distinct": 1, "min": 3, "max": 3, "mean": 3.0, "top": [["3", 1]]})
+    );
     assert_eq!(manifest["rules"], json!({"v: type int64": 1, "v: gt 1": 1}));
     assert_eq!(manifest["rejects"]["rows"], json!(2));
-    let rejects = kitchen.steps(&json!({"parquet": manifest["rejects"]["location"]}),
-        &json!([{"derive": {"_rejected_by": "array_to_string(_rejected_by, '|')"}}]));
+    let rejects = kitchen.steps(
+        &json!({"parquet": manifest["rejects"]["location"]}),
+        &json!([{"derive": {"_rejected_by": "array_to_string(_rejected_by, '|')"}}]),
+    );
     assert_eq!(rejects, "k,v,_rejected_by\na,1,v: gt 1\nb,x,v: type int64\n");
 }

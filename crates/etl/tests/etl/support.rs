@@ -29,7 +29,8 @@ impl Kitchen {
 
     /// Runs a job. `parts` has `inputs` (name to source) and whatever else differs from nothing.
     pub(crate) fn run(&self, parts: &Value) -> Result<Value, String> {
-        let mut job = json!({"folder": self.path(), "scratch": self.path().join("scratch"), "inputs": [], "output": null});
+        let mut job =
+            json!({"folder": self.path(), "scratch": self.path().join("scratch"), "inputs": [], "output": null});
         for (key, value) in parts.as_object().unwrap() {
             job[key] = value.clone();
         }
@@ -37,9 +38,9 @@ impl Kitchen {
         let result = self.runtime.block_on(job.run(&|_| {})).map_err(|error| error.message);
         if let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) {
             let own = leftovers.flatten().filter(|entry| entry.file_name() != "_rejects");
-            let spilled: Vec<_> = own.filter(|entry| {
-                std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some())
-            }).collect();
+            let spilled: Vec<_> = own
+                .filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some()))
+                .collect();
             assert!(spilled.is_empty(), "{spilled:?}");
         }
         result

@@ -28,7 +28,10 @@ pub enum ColumnType {
     Timestamp,
     /// Microseconds in UTC.
     TimestampTz,
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     List(Box<Self>),
     Struct(Vec<(String, Self)>),
 }
@@ -164,7 +167,10 @@ mod tests {
             ("Decimal(10, 2)", "decimal(10, 2)"),
             ("numeric(5)", "decimal(5, 0)"),
             ("list<list<int>>", "list<list<int32>>"),
-            ("struct<a: int64, b: list<text>, Größe: decimal(4,1)>", "struct<a: int64, b: list<string>, Größe: decimal(4, 1)>"),
+            (
+                "struct<a: int64, b: list<text>, Größe: decimal(4,1)>",
+                "struct<a: int64, b: list<string>, Größe: decimal(4, 1)>",
+            ),
         ] {
             assert_eq!(text.parse::<ColumnType>().map(|t| t.to_string()), Ok(expected.to_owned()), "{text}");
         }

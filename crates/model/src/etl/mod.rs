@@ -17,8 +17,6 @@ pub use form::{NamedExpr, NamedExprs, OneOrMany};
 pub use input::{Input, Inputs};
 pub use manifest::{ColumnProfile, Field, Manifest, Rejects};
 pub use source::{Compression, FileFormat, FileSource, QuerySource, RowsSource, Source, TableSource};
-pub use step::{
-    Aggregate, Dedupe, Join, JoinKind, JoinOn, Keep, Limit, Pivot, Sample, Step, Union, Unpivot, Window,
-};
+pub use step::{Aggregate, Dedupe, Join, JoinKind, JoinOn, Keep, Limit, Pivot, Sample, Step, Union, Unpivot, Window};
 pub use target::{FileTarget, TableTarget, Target, WriteMode};
 pub use validate::{ColumnRules, OnError, Validate};

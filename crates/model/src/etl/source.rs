@@ -255,9 +255,7 @@ impl From<Source> for Written {
                 *place = Some(OneOrMany(file.paths));
                 written
             }
-            Source::Rows(source) => {
-                Self { rows: Some(source.rows), columns: source.columns, ..Self::default() }
-            }
+            Source::Rows(source) => Self { rows: Some(source.rows), columns: source.columns, ..Self::default() },
             Source::Table(source) => Self {
                 table: Some(source.table),
                 connection: Some(source.connection),

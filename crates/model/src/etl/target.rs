@@ -166,8 +166,7 @@ fn file(format: FileFormat, path: String, written: Written) -> Result<Target, St
 }
 
 fn table(table: String, written: Written) -> Result<Target, String> {
-    let connection =
-        written.connection.ok_or("a target with `table` needs `connection`, the id of a connection")?;
+    let connection = written.connection.ok_or("a target with `table` needs `connection`, the id of a connection")?;
     if written.mode == WriteMode::OverwritePartitions {
         return Err("mode overwrite_partitions belongs to files; a table takes upsert".to_owned());
     }

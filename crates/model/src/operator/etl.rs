@@ -22,9 +22,13 @@ pub(super) const EXTRACT: OperatorSpec = OperatorSpec {
     aliases: &[],
     summary: "Reads files, tables or rows into a data set for other tasks",
     args: &[
-        arg("source", ArgKind::Map, "One of csv, json, ndjson, parquet, arrow, avro, rows, table, query, and how to read it")
-            .required()
-            .templated(),
+        arg(
+            "source",
+            ArgKind::Map,
+            "One of csv, json, ndjson, parquet, arrow, avro, rows, table, query, and how to read it",
+        )
+        .required()
+        .templated(),
         arg("where", ArgKind::Text, "An SQL condition; rows for which it is not true are left out").templated(),
         arg("columns", ArgKind::TextList, "The columns to keep; by default all").templated(),
         STEPS,

@@ -93,7 +93,10 @@ fn the_flights_example_gives_what_counting_by_hand_gives() {
         assert_eq!((rows, nulls), (flights.to_string().as_str(), cancelled.to_string().as_str()), "{key:?}");
         let known = flights - cancelled;
         let expected = (known > 0).then(|| total / known as f64);
-        assert!((mean.unwrap_or_default() - expected.unwrap_or_default()).abs() < 1e-9, "{key:?}: {mean:?} {expected:?}");
+        assert!(
+            (mean.unwrap_or_default() - expected.unwrap_or_default()).abs() < 1e-9,
+            "{key:?}: {mean:?} {expected:?}"
+        );
     }
 }
 
@@ -138,10 +141,7 @@ tasks:
 #[test]
 fn a_file_that_is_missing_is_named() {
     let environment = Environment::new();
-    environment.write(
-        "missing.yaml",
-        "tasks:\n  read:\n    operator: extract\n    source: {csv: nowhere.csv}\n",
-    );
+    environment.write("missing.yaml", "tasks:\n  read:\n    operator: extract\n    source: {csv: nowhere.csv}\n");
     let ended = environment.run(&["run", "missing.yaml"]);
     assert_eq!(ended.code, 1, "{ended:#?}");
     assert!(ended.stdout.contains("there is no file or folder `nowhere.csv`"), "{ended:#?}");
