@@ -5,6 +5,7 @@
 //! and see the last commit (WAL).
 
 mod asset_sql;
+mod access_sql;
 mod flow_sql;
 mod queries;
 #[path = "../rows/mod.rs"]
