@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
+use towpath_auth::Auth;
 use towpath_model::clock::SharedClock;
 use towpath_store::Store;
 
@@ -35,17 +36,19 @@ pub struct State {
     pub(crate) stop: CancellationToken,
     pub(crate) requests: Requests,
     pub(crate) versions: Versions,
+    pub(crate) auth: Auth,
     pub(crate) started_at: DateTime<Utc>,
 }
 
 impl State {
-    /// The state of a server that starts now.
+    /// The state of a server that starts now. Nobody is asked who they are until [`State::with_auth`].
     #[must_use]
     pub fn new(options: Options) -> Self {
         let Options { store, clock, dags_folder, hosts, stop } = options;
         Self {
             started_at: clock.now(),
             versions: Versions::default(),
+            auth: Auth::open(store.clone(), Arc::clone(&clock)),
             requests: Requests::default(),
             dags_folder: dags_folder.into(),
             store,
@@ -53,5 +56,11 @@ impl State {
             hosts,
             stop,
         }
+    }
+
+    /// Lets in whom `auth` lets in.
+    #[must_use]
+    pub fn with_auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
     }
 }

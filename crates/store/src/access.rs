@@ -195,13 +195,21 @@ pub struct EventFilter {
     pub excluded: Vec<String>,
     pub before: Option<DateTime<Utc>>,
     pub after: Option<DateTime<Utc>>,
-    /// Parts of ids, names and events, case-insensitive: column and text.
-    pub like: Vec<(EventColumn, String)>,
+    pub like: Vec<(EventColumn, Like)>,
     /// Only events that are about a DAG.
     pub of_dags: bool,
     pub order: Vec<(EventColumn, bool)>,
     pub limit: u32,
     pub offset: u32,
+}
+
+/// A part of a text to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Like {
+    /// Anywhere in it, in capitals or not.
+    Part(String),
+    /// At its beginning, as it is.
+    Start(String),
 }
 
 /// A column of the audit log that can be sorted and searched by.

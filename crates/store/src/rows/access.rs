@@ -8,7 +8,7 @@ use super::super::{Backend, Db, DbRow, access_sql as sql};
 use super::{json, time, time_opt, ts, word};
 use crate::Result;
 use crate::access::{
-    Access, AccessRows, EventColumn, EventFilter, EventRecord, EventRow, NewEvent, NewToken, Role, TokenRecord,
+    Access, AccessRows, EventColumn, EventFilter, EventRecord, EventRow, Like, NewEvent, NewToken, Role, TokenRecord,
     UserRecord,
 };
 use crate::batch;
@@ -102,10 +102,20 @@ fn narrow(query: &mut QueryBuilder<Db>, filter: &EventFilter) {
     if let Some(after) = filter.after {
         query.push(" AND e.at > ").push_bind(Ts(after));
     }
-    for (column, text) in &filter.like {
-        let text = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        query.push(" AND lower(").push(<&str>::from(*column)).push(") LIKE ").push_bind(format!("%{text}%"));
-        query.push(" ESCAPE '\\'");
+    for (column, like) in &filter.like {
+        let column: &str = column.into();
+        match like {
+            Like::Part(text) => {
+                let text = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+                query.push(" AND lower(").push(column).push(") LIKE ").push_bind(format!("%{text}%"));
+                query.push(" ESCAPE '\\'");
+            }
+            Like::Start(text) => {
+                let length = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
+                query.push(" AND substr(").push(column).push(", 1, ").push_bind(length);
+                query.push(") = ").push_bind(text.clone());
+            }
+        }
     }
     if filter.of_dags {
         query.push(" AND e.dag_id IS NOT NULL");

@@ -1,7 +1,7 @@
 //! Users, what lets them in, and the audit log.
 
 use towpath_store::{
-    Access, DagFilter, EventColumn, EventFilter, Grant, NewEvent, NewToken, Role, RunFilter, Scope, Store,
+    Access, DagFilter, EventColumn, EventFilter, Grant, Like, NewEvent, NewToken, Role, RunFilter, Scope, Store,
 };
 
 use crate::harness::{both, manual, sync, time, wide};
@@ -174,7 +174,9 @@ async fn events_are_kept_and_found(store: Store) {
         (EventFilter { order: vec![(EventColumn::Owner, false)], limit: 2, ..all.clone() }, "tp"),
         (EventFilter { offset: 2, ..all.clone() }, "l"),
         (EventFilter { dag_id: Some("etl".into()), ..all.clone() }, "t"),
-        (EventFilter { like: vec![(EventColumn::DagId, "ETL_".into())], ..all.clone() }, "p"),
+        (EventFilter { like: vec![(EventColumn::DagId, Like::Part("ETL_".into()))], ..all.clone() }, "p"),
+        (EventFilter { like: vec![(EventColumn::DagId, Like::Start("etl_".into()))], ..all.clone() }, "p"),
+        (EventFilter { like: vec![(EventColumn::DagId, Like::Start("tl".into()))], ..all.clone() }, ""),
         (EventFilter { owner: Some("bob".into()), ..all.clone() }, "pl"),
         (EventFilter { included: vec!["login".into(), "patch_dag".into()], ..all.clone() }, "pl"),
         (EventFilter { excluded: vec!["login".into()], ..all.clone() }, "tp"),

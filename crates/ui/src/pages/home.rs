@@ -5,6 +5,7 @@ use axum::extract::{self, Query};
 use axum::response::Html;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use towpath_auth::Visible;
 use towpath_store::{DagFilter, DagRecord, ImportError, RunRecord};
 
 use super::html;
@@ -80,6 +81,7 @@ impl Broken {
 
 pub(crate) async fn get(
     extract::State(state): extract::State<State>,
+    visible: Visible,
     Query(params): Query<Params>,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
@@ -92,6 +94,7 @@ pub(crate) async fn get(
             _ => None,
         },
         include_stale: false,
+        among: visible.among,
         limit: PAGE,
         offset: (page - 1) * PAGE,
     };
