@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -41,9 +42,10 @@ pub fn app(state: State, pages: Router) -> Router {
         // From the inside to the outside.
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(compress)
-        .layer(axum::middleware::from_fn_with_state(state.auth, towpath_auth::guard::check))
-        .layer(axum::middleware::from_fn_with_state(state.hosts, guard::check))
+        .layer(axum::middleware::from_fn_with_state(state.auth.clone(), towpath_auth::guard::check))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
+        .layer(cors(&state))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "same-origin"))
@@ -107,6 +109,18 @@ async fn not_found() -> Error {
 
 async fn method_not_allowed(_: Request) -> Error {
     Error::MethodNotAllowed
+}
+
+/// No other site reads anything, unless it is listed; and never with the cookie of a session.
+fn cors(state: &State) -> CorsLayer {
+    if state.origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(state.origins.iter().cloned()))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .max_age(Duration::from_secs(600))
 }
 
 fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

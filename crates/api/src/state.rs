@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use towpath_auth::Auth;
@@ -37,6 +38,8 @@ pub struct State {
     pub(crate) requests: Requests,
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
+    /// Other web sites whose scripts may call the API with a token.
+    pub(crate) origins: Arc<[HeaderValue]>,
     pub(crate) started_at: DateTime<Utc>,
 }
 
@@ -48,6 +51,7 @@ impl State {
         Self {
             started_at: clock.now(),
             versions: Versions::default(),
+            origins: Arc::default(),
             auth: Auth::open(store.clone(), Arc::clone(&clock)),
             requests: Requests::default(),
             dags_folder: dags_folder.into(),
@@ -62,5 +66,12 @@ impl State {
     #[must_use]
     pub fn with_auth(self, auth: Auth) -> Self {
         Self { auth, ..self }
+    }
+
+    /// Lets scripts of these web sites (`https://app.example.org`) call the API with a token. What is no origin is left
+    /// out.
+    #[must_use]
+    pub fn with_origins(self, origins: &[String]) -> Self {
+        Self { origins: origins.iter().filter_map(|origin| origin.parse().ok()).collect(), ..self }
     }
 }
