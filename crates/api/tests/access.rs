@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
-#[expect(dead_code, reason = "the tests of the API use all of it")]
 mod fixture;
 
 use std::collections::BTreeSet;
@@ -97,6 +96,9 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_LENGTH, body.len());
+        }
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -138,6 +140,8 @@ impl Server {
 /// The routes of a router, method and path, by what axum tells about it.
 fn routes(router: &Router) -> BTreeSet<(String, String)> {
     let told = format!("{router:?}");
+    // Fallbacks have a router of their own, with ids of its own.
+    let told = told.split("fallback_router").next().unwrap();
     // RouteId(7): MethodRouter(MethodRouter { get: Route(..), ..., post: None, ... })   and   RouteId(7): "/path"
     let mut paths: std::collections::BTreeMap<&str, &str> = std::collections::BTreeMap::new();
     let mut methods: Vec<(&str, &str)> = Vec::new();
@@ -348,6 +352,7 @@ async fn a_session_lives_in_a_cookie_and_changes_nothing_for_other_sites() {
 
     let pause = async |headers: &[(&str, &str)]| {
         let mut all = vec![("cookie", cookie.as_str()), ("host", "towpath.test")];
+        all.push(("content-type", "application/x-www-form-urlencoded"));
         all.extend(headers);
         server.send("POST", "/dags/etl/pause", &all, "").await.status
     };
@@ -379,7 +384,7 @@ async fn a_session_lives_in_a_cookie_and_changes_nothing_for_other_sites() {
 async fn other_sites_may_call_with_a_token_where_they_are_listed() {
     let server = Server::sqlite().await;
     let token = server.jwt("user").await;
-    let body = json!({"logical_date": null}).to_string();
+    let body = json!({"logical_date": null, "conf": {"day": "x"}}).to_string();
     for (origin, status) in [("https://app.example.org", 200), ("https://evil.example", 403)] {
         let asks = [("origin", origin), ("access-control-request-method", "POST")];
         let asked = server.send("OPTIONS", "/api/v2/dags/etl/dagRuns", &asks, "").await;
@@ -464,7 +469,7 @@ async fn api_tokens_have_a_name_a_ceiling_and_an_end() {
         assert_eq!(reply.status.as_u16(), status, "{value}");
     }
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let reply = server.send("POST", "/api/v2/dags/etl/dagRuns", &headers, r#"{"logical_date": null}"#).await;
+    let reply = server.send("POST", "/api/v2/dags/etl/dagRuns", &headers, r#"{"logical_date": null, "conf": {"day": "x"}}"#).await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN, "its user may, the token may not: {reply:?}");
     assert_eq!(reply.json()["detail"], "`op/ci` has the role `viewer`; this needs `user`, or `edit` granted for DAG `etl`");
     server.world.store.revoke_token(id, server.world.clock.now()).await.unwrap();
@@ -488,7 +493,7 @@ async fn who_may_see_some_dags_sees_those_alone() {
         assert_eq!((&dags["total_entries"], &dags["dags"][0]["dag_id"]), (&json!(1), &json!("etl")));
         assert_eq!(ask("GET", "/api/v2/dags/~/dagRuns", "").await.json()["total_entries"], 1);
         let home = ask("GET", "/", "").await.text;
-        assert!(home.contains("1 DAG<") && !home.contains("quiet") && !home.contains("cannot be read"), "{home}");
+        assert!(home.contains("1 DAG<") && !home.contains("/dags/quiet") && !home.contains("cannot be read"), "{home}");
         for (path, status) in [
             ("/api/v2/dags/etl", 200),
             ("/api/v2/dags/etl/dagRuns/first", 200),
@@ -501,6 +506,7 @@ async fn who_may_see_some_dags_sees_those_alone() {
             ("/api/v2/dags/etl%2F..%2Fquiet", 403),
             ("/api/v2/dags/etl/../quiet", 404),
             ("/api/v2//dags/quiet", 404),
+            ("/api/v2", 404),
             ("/api/v2/dags/quiet/", 404),
             ("/API/v2/dags/quiet", 404),
             ("/api/v2/dags/qu%69et", 403),
@@ -512,7 +518,7 @@ async fn who_may_see_some_dags_sees_those_alone() {
             let reply = ask("GET", path, "").await;
             assert_eq!(reply.status.as_u16(), status, "{path}: {reply:?}");
         }
-        let trigger = r#"{"logical_date": null}"#;
+        let trigger = r#"{"logical_date": null, "conf": {"day": "x"}}"#;
         assert_eq!(ask("POST", "/api/v2/dags/etl/dagRuns", trigger).await.status, StatusCode::FORBIDDEN);
         grant(Scope::Tag("flights".to_owned()), Access::Edit).await;
         let run = ask("POST", "/api/v2/dags/etl/dagRuns", trigger).await;

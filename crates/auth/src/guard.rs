@@ -21,12 +21,16 @@ use crate::service::{Auth, LoginError, Refusal};
 /// Largest body that the audit log repeats, in bytes.
 const DETAILS_BYTES: usize = 16 * 1024;
 
+/// Where the routers of the API hang. They answer nothing there themselves.
+const NESTED: [&str; 2] = ["/api/v2", "/api/towpath/v1"];
+
 /// Lets a request through to its action, or answers why not. Whatever no route matches passes: there is nothing there.
 pub async fn check(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    // What falls through a nested router matches a path of axum's own.
-    let Some(route) = matched.filter(|path| !path.contains("__private")) else {
+    // What falls through a nested router matches a path of axum's own, or the root of that router.
+    let is_fallback = |path: &str| path.contains("__private") || NESTED.contains(&path);
+    let Some(route) = matched.filter(|path| !is_fallback(path)) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
     let door = Door { auth: &auth, is_api: is_api(&route) };

@@ -24,8 +24,8 @@ const CHANGES: &[(&str, &[&str])] = &[
 ];
 
 /// Arguments whose values may be told.
-const IDS: [&str; 14] = [
-    "dag_id", "run_id", "task_id", "name", "user", "key", "conn_id", "role", "dag", "tag", "slots", "id", "state", "edit",
+const IDS: [&str; 16] = [
+    "dag_id", "dag_ids", "task_ids", "run_id", "task_id", "name", "user", "key", "conn_id", "role", "dag", "tag", "slots", "id", "state", "edit",
 ];
 
 /// Who is at the keyboard, by the operating system: `cli:ada`.
@@ -68,7 +68,7 @@ fn event(matches: &ArgMatches) -> Option<NewEvent> {
     Some(NewEvent {
         event: format!("cli_{noun}_{}", verb.replace('-', "_")),
         owner: Some(operator()),
-        dag_id: text("dag_id"),
+        dag_id: text("dag_id").or_else(|| text("dag_ids")),
         run_id: text("run_id"),
         task_id: text("task_id"),
         extra: Some(
