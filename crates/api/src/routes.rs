@@ -18,6 +18,8 @@ use crate::{
     Error, State, assets, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
 };
 use crate::{Error, State, dag_runs, dags, explain, guard, event_logs, import_errors, monitor, observe, task_instances, xcoms};
+    Error, State, dag_runs, dags, event_logs, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
+};
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;

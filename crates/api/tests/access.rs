@@ -102,11 +102,7 @@ impl Server {
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        Reply {
-            status: parts.status,
-            headers: parts.headers,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-        }
+        Reply { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
     }
 
     /// A JWT of a user.
@@ -161,7 +157,8 @@ fn routes(router: &Router) -> BTreeSet<(String, String)> {
             continue;
         }
         for method in ["get", "post", "put", "patch", "delete", "head", "options", "trace", "connect"] {
-            let (_, after) = rest.split_once(&format!(" {method}: ")).unwrap_or_else(|| panic!("{method}: {rest:.400}"));
+            let (_, after) =
+                rest.split_once(&format!(" {method}: ")).unwrap_or_else(|| panic!("{method}: {rest:.400}"));
             if !after.starts_with("None") {
                 found.insert((method.to_uppercase(), path.to_owned()));
             }
@@ -192,7 +189,8 @@ async fn every_route_has_a_rule() {
     let missing: Vec<_> = routes.iter().filter(|(method, path)| rules::find(method, path).is_err()).collect();
     assert_eq!(missing, [] as [&(String, String); 0], "add these routes to crates/auth/src/rules");
     // A rule for a route of ours that is gone is a mistake as well; Airflow's may be waiting for theirs.
-    let names = |path: &str| path.split('/').map(|p| if p.starts_with('{') { "{}" } else { p }).collect::<Vec<_>>().join("/");
+    let names =
+        |path: &str| path.split('/').map(|p| if p.starts_with('{') { "{}" } else { p }).collect::<Vec<_>>().join("/");
     let served: BTreeSet<_> = routes.iter().map(|(method, path)| (method.as_str(), names(path))).collect();
     let stale: Vec<_> = rules::rows()
         .filter(|(method, path, ..)| !path.starts_with("/api/v2/") && !served.contains(&(*method, names(path))))
@@ -469,9 +467,14 @@ async fn api_tokens_have_a_name_a_ceiling_and_an_end() {
         assert_eq!(reply.status.as_u16(), status, "{value}");
     }
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let reply = server.send("POST", "/api/v2/dags/etl/dagRuns", &headers, r#"{"logical_date": null, "conf": {"day": "x"}}"#).await;
+    let reply = server
+        .send("POST", "/api/v2/dags/etl/dagRuns", &headers, r#"{"logical_date": null, "conf": {"day": "x"}}"#)
+        .await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN, "its user may, the token may not: {reply:?}");
-    assert_eq!(reply.json()["detail"], "`op/ci` has the role `viewer`; this needs `user`, or `edit` granted for DAG `etl`");
+    assert_eq!(
+        reply.json()["detail"],
+        "`op/ci` has the role `viewer`; this needs `user`, or `edit` granted for DAG `etl`"
+    );
     server.world.store.revoke_token(id, server.world.clock.now()).await.unwrap();
     let reply = server.send("GET", "/api/v2/dags", &[("authorization", &bearer)], "").await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
@@ -486,7 +489,8 @@ async fn who_may_see_some_dags_sees_those_alone() {
             let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
             server.send(method, path, &headers, body).await
         };
-        let grant = async |scope: Scope, access| server.world.store.grant("none", &Grant { scope, access }).await.unwrap();
+        let grant =
+            async |scope: Scope, access| server.world.store.grant("none", &Grant { scope, access }).await.unwrap();
         assert_eq!(ask("GET", "/api/v2/dags", "").await.json()["total_entries"], 0);
         grant(Scope::Tag("flights".to_owned()), Access::Read).await;
         let dags = ask("GET", "/api/v2/dags", "").await.json();
@@ -563,7 +567,9 @@ async fn changes_are_written_down() {
         assert_eq!((&extra["via"], &extra["status"]), (&json!("jwt"), &json!(200)));
         let one = server.send("GET", &format!("/api/v2/eventLogs/{}", entry["event_log_id"]), &refused[..1], "").await;
         assert_eq!(&one.json(), entry);
-        for (path, status) in [("/api/v2/eventLogs/999999", 404), ("/api/v2/eventLogs/x", 422), ("/api/v2/eventLogs?order_by=no", 400)] {
+        for (path, status) in
+            [("/api/v2/eventLogs/999999", 404), ("/api/v2/eventLogs/x", 422), ("/api/v2/eventLogs?order_by=no", 400)]
+        {
             assert_eq!(server.send("GET", path, &refused[..1], "").await.status.as_u16(), status, "{path}");
         }
         // Logins are for administrators to see.
@@ -584,11 +590,8 @@ async fn the_same_key_gives_the_same_run() {
         let server = Server::new(db).await;
         let token = server.jwt("user").await;
         let trigger = async |key: &str, body: &str| {
-            let headers = [
-                ("authorization", token.as_str()),
-                ("content-type", "application/json"),
-                ("idempotency-key", key),
-            ];
+            let headers =
+                [("authorization", token.as_str()), ("content-type", "application/json"), ("idempotency-key", key)];
             server.send("POST", "/api/v2/dags/etl/dagRuns", &headers, body).await
         };
         let body = r#"{"logical_date": null, "conf": {"day": "x"}}"#;

@@ -17,7 +17,15 @@ const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// What is read of keys like these is nobody's business.
 const SECRET_WORDS: [&str; 10] = [
-    "password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "private_key", "access_key",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "authorization",
+    "private_key",
+    "access_key",
     "passphrase",
 ];
 
@@ -53,8 +61,7 @@ impl Recorder {
 async fn write(store: Store, mut receiver: mpsc::UnboundedReceiver<Entry>) {
     let mut entries = Vec::new();
     while receiver.recv_many(&mut entries, BATCH).await > 0 {
-        let (events, done): (Vec<_>, Vec<_>) =
-            entries.drain(..).map(|(at, event, done)| ((at, event), done)).unzip();
+        let (events, done): (Vec<_>, Vec<_>) = entries.drain(..).map(|(at, event, done)| ((at, event), done)).unzip();
         let mut wait = FIRST_WAIT;
         for attempt in 1..=TRIES {
             match store.record_events(&events).await {
@@ -102,7 +109,8 @@ mod tests {
 
     #[test]
     fn secrets_are_masked() {
-        let body = json!({"conf": {"Password": "x", "day": 1, "list": [{"api_key": {"a": 1}}]}, "value": "v", "token": null});
+        let body =
+            json!({"conf": {"Password": "x", "day": 1, "list": [{"api_key": {"a": 1}}]}, "value": "v", "token": null});
         assert_eq!(
             masked(body.clone(), &[]),
             json!({"conf": {"Password": "***", "day": 1, "list": [{"api_key": "***"}]}, "value": "v", "token": null})

@@ -159,12 +159,7 @@ enum Verdict {
     No(String),
 }
 
-async fn permit(
-    auth: &Auth,
-    principal: &Principal,
-    rule: Rule,
-    params: &Params,
-) -> towpath_store::Result<Verdict> {
+async fn permit(auth: &Auth, principal: &Principal, rule: Rule, params: &Params) -> towpath_store::Result<Verdict> {
     const ALL: Visible = Visible { among: None };
     let role = |needed: Role| {
         if principal.role >= needed {
@@ -243,7 +238,9 @@ async fn change(
     let (body, details) = match length {
         Some(1..=DETAILS_BYTES) => match axum::body::to_bytes(body, DETAILS_BYTES).await {
             Ok(bytes) => (Body::from(bytes.clone()), details(&path, form.as_deref(), &bytes)),
-            Err(_) => return (StatusCode::BAD_REQUEST, axum::Json(json!({"detail": "the body broke off"}))).into_response(),
+            Err(_) => {
+                return (StatusCode::BAD_REQUEST, axum::Json(json!({"detail": "the body broke off"}))).into_response();
+            }
         },
         _ => (body, None),
     };

@@ -286,8 +286,7 @@ impl Auth {
     /// When the database does not answer.
     pub async fn set_password(&self, user: &str, hash: &str) -> towpath_store::Result<()> {
         self.0.store.set_password_hash(user, hash).await?;
-        let event =
-            NewEvent { event: "set_password".to_owned(), owner: Some(user.to_owned()), ..NewEvent::default() };
+        let event = NewEvent { event: "set_password".to_owned(), owner: Some(user.to_owned()), ..NewEvent::default() };
         self.record(event).await;
         Ok(())
     }

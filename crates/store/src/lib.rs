@@ -48,7 +48,8 @@ mod wake;
 use std::sync::Arc;
 
 pub use access::{
-    Access, EventColumn, EventFilter, EventRecord, Grant, Like, NewEvent, NewToken, Role, Scope, TokenRecord, UserRecord,
+    Access, EventColumn, EventFilter, EventRecord, Grant, Like, NewEvent, NewToken, Role, Scope, TokenRecord,
+    UserRecord,
 };
 pub use alerts::{AlertEnd, AlertRecord};
 pub use assets::{

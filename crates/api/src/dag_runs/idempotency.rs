@@ -28,7 +28,8 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>> {
 /// [`Error::Conflict`] where that was a request for another run.
 pub(super) async fn create(store: &Store, mut new: NewRun, key: &str, now: DateTime<Utc>) -> Result<RunRecord> {
     let namespace = uuid::Uuid::NAMESPACE_OID;
-    let id = new.run_id.get_or_insert_with(|| format!("manual__key_{}", uuid::Uuid::new_v5(&namespace, key.as_bytes())));
+    let id =
+        new.run_id.get_or_insert_with(|| format!("manual__key_{}", uuid::Uuid::new_v5(&namespace, key.as_bytes())));
     let (dag_id, run_id) = (new.dag_id.clone(), id.clone());
     let (conf, logical_date) = (new.conf.clone(), new.logical_date);
     match store.create_run(new, now).await {

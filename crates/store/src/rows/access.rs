@@ -81,8 +81,7 @@ fn narrow(query: &mut QueryBuilder<Db>, filter: &EventFilter) {
             query.push(condition).push_bind(text.clone());
         }
     }
-    for (condition, number) in
-        [(" AND e.map_index = ", filter.map_index), (" AND e.try_number = ", filter.try_number)]
+    for (condition, number) in [(" AND e.map_index = ", filter.map_index), (" AND e.try_number = ", filter.try_number)]
     {
         if let Some(number) = number {
             query.push(condition).push_bind(number);

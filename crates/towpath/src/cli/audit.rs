@@ -68,7 +68,8 @@ impl Row for Item {
     const HEADINGS: &'static [&'static str] = &["when", "owner", "event", "about", "from"];
 
     fn cells(&self) -> Vec<String> {
-        let ids: Vec<&str> = [&self.dag_id, &self.run_id, &self.task_id].into_iter().flatten().map(String::as_str).collect();
+        let ids: Vec<&str> =
+            [&self.dag_id, &self.run_id, &self.task_id].into_iter().flatten().map(String::as_str).collect();
         let from = self.extra["address"].as_str().or(self.extra["host_name"].as_str()).unwrap_or_default();
         let owner = self.owner.clone().unwrap_or_default();
         vec![self.when.clone(), owner, self.event.clone(), ids.join(" "), from.to_owned()]

@@ -25,7 +25,8 @@ const CHANGES: &[(&str, &[&str])] = &[
 
 /// Arguments whose values may be told.
 const IDS: [&str; 16] = [
-    "dag_id", "dag_ids", "task_ids", "run_id", "task_id", "name", "user", "key", "conn_id", "role", "dag", "tag", "slots", "id", "state", "edit",
+    "dag_id", "dag_ids", "task_ids", "run_id", "task_id", "name", "user", "key", "conn_id", "role", "dag", "tag",
+    "slots", "id", "state", "edit",
 ];
 
 /// Who is at the keyboard, by the operating system: `cli:ada`.

@@ -44,7 +44,8 @@ impl From<TokenRecord> for Item {
 }
 
 impl Row for Item {
-    const HEADINGS: &'static [&'static str] = &["id", "name", "user", "role", "expires_at", "last_used_at", "revoked_at"];
+    const HEADINGS: &'static [&'static str] =
+        &["id", "name", "user", "role", "expires_at", "last_used_at", "revoked_at"];
 
     fn cells(&self) -> Vec<String> {
         let role = self.role.map(|role| role.to_string()).unwrap_or_default();

@@ -51,7 +51,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let users = session.store().await?.users().await?;
     let items: Vec<Item> = users.into_iter().map(Item::new).collect();
     if items.is_empty() {
-        crate::cli::empty_list(args.output.output, "there is no user yet; `towpath up` makes `admin` and prints a link");
+        crate::cli::empty_list(
+            args.output.output,
+            "there is no user yet; `towpath up` makes `admin` and prints a link",
+        );
     }
     output::list(args.output.output, &items)?;
     Ok(Outcome::Success)
