@@ -34,7 +34,7 @@ async fn create(State(auth): State<Auth>, request: Request) -> Response {
     let fields = match form.as_deref() {
         Some("application/json") => match serde_json::from_slice(&bytes) {
             Ok(fields) => fields,
-            Err(error) => return invalid("json_invalid", "body", &format!("JSON decode error: {error}"), Value::Null),
+            Err(error) => return invalid("json_invalid", "body", &format!("JSON decode error: {error}")),
         },
         Some("application/x-www-form-urlencoded") => form_fields(&bytes),
         _ => {
@@ -87,9 +87,10 @@ fn refuse(status: StatusCode, detail: &str) -> Response {
     (status, Json(json!({"detail": detail}))).into_response()
 }
 
-fn invalid(kind: &str, place: &str, message: &str, input: Value) -> Response {
+fn invalid(kind: &str, place: &str, message: &str) -> Response {
     let loc = if place == "body" { json!(["body"]) } else { json!(["body", place]) };
-    let problem = json!({"type": kind, "loc": loc, "msg": message, "input": input});
+    // What was sent is not repeated: it may hold the password.
+    let problem = json!({"type": kind, "loc": loc, "msg": message, "input": null});
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"detail": [problem]}))).into_response()
 }
 
@@ -101,17 +102,16 @@ fn form_fields(bytes: &Bytes) -> Value {
 /// Name and password, and nothing else.
 fn credentials(fields: &Value) -> Result<(String, String), Box<Response>> {
     let Some(map) = fields.as_object() else {
-        return Err(Box::new(invalid("dict_type", "body", "Input should be a valid dictionary", Value::Null)));
+        return Err(Box::new(invalid("dict_type", "body", "Input should be a valid dictionary")));
     };
     let text = |name: &str| match map.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(Box::new(invalid("string_type", name, "Input should be a valid string", Value::Null))),
-        // What was sent is not repeated: it may hold the password.
-        None => Err(Box::new(invalid("missing", name, "Field required", Value::Null))),
+        Some(_) => Err(Box::new(invalid("string_type", name, "Input should be a valid string"))),
+        None => Err(Box::new(invalid("missing", name, "Field required"))),
     };
     let credentials = (text("username")?, text("password")?);
     match map.keys().find(|key| !["username", "password"].contains(&key.as_str())) {
-        Some(key) => Err(Box::new(invalid("extra_forbidden", key, "Extra inputs are not permitted", Value::Null))),
+        Some(key) => Err(Box::new(invalid("extra_forbidden", key, "Extra inputs are not permitted"))),
         None => Ok(credentials),
     }
 }

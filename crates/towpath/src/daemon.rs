@@ -142,7 +142,7 @@ fn door(session: &Session, store: &Store, server: &Server) -> Auth {
 /// When the database does not answer.
 async fn welcome(session: &Session, server: &Server, auth: &Auth) -> anyhow::Result<()> {
     if auth.mode() == Mode::Everybody {
-        tracing::warn!("nobody is asked to log in: every user of this machine can run commands as you");
+        tracing::info!("nobody is asked to log in: every user of this machine can run commands as you");
         return Ok(());
     }
     if let Some((name, link)) = auth.first_login().await? {

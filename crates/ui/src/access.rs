@@ -13,7 +13,7 @@ use towpath_store::Store;
 
 use crate::assets::Urls;
 use crate::error::Denied;
-use crate::routes::protect;
+use crate::routes::{protect, shield};
 use crate::view::text::shown;
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ pub fn router(auth: Auth, store: Store) -> Router {
 /// The page that says why somebody may not see another.
 #[must_use]
 pub fn denied(status: StatusCode, reason: &str) -> Response {
-    Error::Denied(Denied { status, reason: reason.to_owned() }).into_response()
+    shield(Error::Denied(Denied { status, reason: reason.to_owned() }).into_response())
 }
 
 #[derive(Template)]

@@ -19,7 +19,8 @@ pub(crate) async fn get(
         let msg = "Input should be a valid integer, unable to parse string as an integer";
         Error::Invalid(vec![Problem::new("int_parsing", "path", "event_log_id", msg, json!(id))])
     })?;
-    let filter = EventFilter { id: Some(id), limit: 1, ..super::seen_by(&caller) };
+    let filter =
+        EventFilter { id: Some(id), of_dags: super::sees_dags_alone(&caller), limit: 1, ..EventFilter::default() };
     let found = state.store.events(&filter).await?.items.pop();
     let record = found.ok_or_else(|| Error::NotFound(format!("The Event Log with id: `{id}` not found")))?;
     Ok(Json(record.into()))

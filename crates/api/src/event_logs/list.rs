@@ -46,14 +46,14 @@ pub(crate) async fn get(
     Extension(caller): Extension<Principal>,
     mut query: Query,
 ) -> Result<Json<EventLogList>> {
-    let filter = filter(&mut query, super::seen_by(&caller))?;
+    let filter = filter(&mut query, super::sees_dags_alone(&caller))?;
     query.finish()?;
     let page = state.store.events(&filter).await?;
     let event_logs = page.items.into_iter().map(EventLogReply::from).collect();
     Ok(Json(EventLogList { event_logs, total_entries: page.total }))
 }
 
-fn filter(query: &mut Query, seen: EventFilter) -> Result<EventFilter> {
+fn filter(query: &mut Query, of_dags: bool) -> Result<EventFilter> {
     let window = query.window();
     let order = query.order(&ORDERS.map(|(name, _)| name))?;
     let column = |name| ORDERS.iter().find(|(known, _)| *known == name).map(|(_, column)| *column);
@@ -83,7 +83,8 @@ fn filter(query: &mut Query, seen: EventFilter) -> Result<EventFilter> {
         order: order.into_iter().filter_map(|(name, descends)| Some((column(name)?, descends))).collect(),
         limit: window.limit,
         offset: window.offset,
-        ..seen
+        of_dags,
+        id: None,
     })
 }
 

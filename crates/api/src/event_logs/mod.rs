@@ -6,7 +6,7 @@ pub(crate) mod list;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use towpath_auth::Principal;
-use towpath_store::{EventFilter, EventRecord, Role};
+use towpath_store::{EventRecord, Role};
 
 /// `EventLogResponse`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,8 +47,8 @@ impl From<EventRecord> for EventLogReply {
     }
 }
 
-/// What somebody may see of the log. Logins, users and connections are the business of administrators; what was done
-/// with DAGs is everybody's who may see all DAGs, as in Airflow.
-fn seen_by(caller: &Principal) -> EventFilter {
-    EventFilter { of_dags: caller.role < Role::Admin, ..EventFilter::default() }
+/// Whether somebody sees only what was done with DAGs. Logins, users and connections are the business of administrators; what was
+/// done with DAGs is everybody's who may see all DAGs, as in Airflow.
+fn sees_dags_alone(caller: &Principal) -> bool {
+    caller.role < Role::Admin
 }
