@@ -1,5 +1,7 @@
 //! Users, what lets them in, and the audit log.
 
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use towpath_store::{
     Access, DagFilter, EventColumn, EventFilter, Grant, Like, NewEvent, NewToken, Role, RunFilter, Scope, Store,
 };
