@@ -15,10 +15,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::{
-    Error, State, assets, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
-};
-use crate::{Error, State, dag_runs, dags, explain, guard, event_logs, import_errors, monitor, observe, task_instances, xcoms};
-    Error, State, dag_runs, dags, event_logs, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
+    Error, State, assets, dag_runs, dags, event_logs, explain, guard, import_errors, monitor, observe, task_instances,
+    xcoms,
 };
 
 /// Longest body of a request.

@@ -1,7 +1,7 @@
 //! PostgreSQL.
 
-mod asset_sql;
 mod access_sql;
+mod asset_sql;
 mod flow_sql;
 mod queries;
 #[path = "../rows/mod.rs"]

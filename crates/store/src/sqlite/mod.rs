@@ -4,8 +4,8 @@
 //! other processes on the same file wait for `busy_timeout`. Readers have connections of their own
 //! and see the last commit (WAL).
 
-mod asset_sql;
 mod access_sql;
+mod asset_sql;
 mod flow_sql;
 mod queries;
 #[path = "../rows/mod.rs"]

@@ -21,6 +21,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("pools", &["set", "delete"]),
     ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "login-link"]),
     ("tokens", &["create", "revoke"]),
+    ("assets", &["trigger", "clear-queue"]),
 ];
 
 /// Arguments whose values may be told.

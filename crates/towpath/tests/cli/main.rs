@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-mod assets;
 mod access;
+mod assets;
 mod backfills;
 mod config;
 mod daemon;
