@@ -52,8 +52,13 @@ impl Hosts {
 }
 
 /// The middleware.
-pub(crate) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    match verdict(&hosts, request.method(), request.uri(), request.headers()) {
+pub(crate) async fn check(State(state): State<crate::State>, request: Request, next: Next) -> Response {
+    // What a listed site sends it proves with a token; a cookie proves nothing there.
+    let headers = request.headers();
+    let is_listed = headers.get(header::ORIGIN).is_some_and(|origin| state.origins.contains(origin));
+    let by_token = is_listed && !headers.contains_key(header::COOKIE);
+    let method = if by_token { &Method::GET } else { request.method() };
+    match verdict(&state.hosts, method, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(reason) if request.uri().path().starts_with("/api/") => Error::Forbidden(reason).into_response(),
         Err(reason) => (axum::http::StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),

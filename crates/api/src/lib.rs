@@ -19,6 +19,7 @@ mod body;
 mod dag_runs;
 mod dags;
 mod error;
+mod event_logs;
 mod explain;
 pub mod guard;
 mod ids;

@@ -1,21 +1,28 @@
 //! Every route of the API, and the one function that builds the server's [`Router`].
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::{
-    Error, State, assets, dag_runs, dags, explain, guard, import_errors, monitor, observe, task_instances, xcoms,
+    Error, State, assets, dag_runs, dags, event_logs, explain, guard, import_errors, monitor, observe, task_instances,
+    xcoms,
 };
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Until the head of a reply is there, with the body of the request read. What streams afterwards may take longer.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The API alone.
 pub fn router(state: State) -> Router {
@@ -30,11 +37,15 @@ pub fn app(state: State, pages: Router) -> Router {
     own(state.clone())
         .nest("/api/v2", airflow(state.clone()))
         .nest("/api/towpath/v1", towpath(state.clone()))
+        .merge(towpath_auth::router(state.auth.clone()))
         .merge(pages)
         // From the inside to the outside.
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(compress)
-        .layer(axum::middleware::from_fn_with_state(state.hosts, guard::check))
+        .layer(axum::middleware::from_fn_with_state(state.auth.clone(), towpath_auth::guard::check))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), guard::check))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
+        .layer(cors(&state))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "same-origin"))
@@ -72,6 +83,8 @@ fn airflow(state: State) -> Router {
         .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}", get(xcoms::get::get))
         .merge(assets::routes())
         .route("/importErrors", get(import_errors::list::get))
+        .route("/eventLogs", get(event_logs::list::get))
+        .route("/eventLogs/{event_log_id}", get(event_logs::get::get))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(header(header::CACHE_CONTROL, "no-store"))
@@ -96,6 +109,18 @@ async fn not_found() -> Error {
 
 async fn method_not_allowed(_: Request) -> Error {
     Error::MethodNotAllowed
+}
+
+/// No other site reads anything, unless it is listed; and never with the cookie of a session.
+fn cors(state: &State) -> CorsLayer {
+    if state.origins.is_empty() {
+        return CorsLayer::new();
+    }
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(state.origins.iter().cloned()))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .max_age(Duration::from_secs(600))
 }
 
 fn header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

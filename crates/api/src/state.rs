@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
+use towpath_auth::Auth;
 use towpath_model::clock::SharedClock;
 use towpath_store::Store;
 
@@ -35,17 +37,22 @@ pub struct State {
     pub(crate) stop: CancellationToken,
     pub(crate) requests: Requests,
     pub(crate) versions: Versions,
+    pub(crate) auth: Auth,
+    /// Other web sites whose scripts may call the API with a token.
+    pub(crate) origins: Arc<[HeaderValue]>,
     pub(crate) started_at: DateTime<Utc>,
 }
 
 impl State {
-    /// The state of a server that starts now.
+    /// The state of a server that starts now. Nobody is asked who they are until [`State::with_auth`].
     #[must_use]
     pub fn new(options: Options) -> Self {
         let Options { store, clock, dags_folder, hosts, stop } = options;
         Self {
             started_at: clock.now(),
             versions: Versions::default(),
+            origins: Arc::default(),
+            auth: Auth::open(store.clone(), Arc::clone(&clock)),
             requests: Requests::default(),
             dags_folder: dags_folder.into(),
             store,
@@ -53,5 +60,18 @@ impl State {
             hosts,
             stop,
         }
+    }
+
+    /// Lets in whom `auth` lets in.
+    #[must_use]
+    pub fn with_auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
+    }
+
+    /// Lets scripts of these web sites (`https://app.example.org`) call the API with a token. What is no origin is left
+    /// out.
+    #[must_use]
+    pub fn with_origins(self, origins: &[String]) -> Self {
+        Self { origins: origins.iter().filter_map(|origin| origin.parse().ok()).collect(), ..self }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) trait Backend:
     + crate::engine::backfill::BackfillRows
     + crate::alerts::AlertRows
     + crate::assets::AssetRows
+    + crate::access::AccessRows
     + crate::explain::ExplainRows
     + Send
     + Sync

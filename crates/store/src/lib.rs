@@ -24,6 +24,7 @@
 
 #![expect(clippy::duplicate_mod, reason = "`rows` is compiled for each dialect on purpose")]
 
+mod access;
 mod alerts;
 mod assets;
 mod backend;
@@ -46,6 +47,10 @@ mod wake;
 
 use std::sync::Arc;
 
+pub use access::{
+    Access, EventColumn, EventFilter, EventRecord, Grant, Like, NewEvent, NewToken, Role, Scope, TokenRecord,
+    UserRecord,
+};
 pub use alerts::{AlertEnd, AlertRecord};
 pub use assets::{
     AssetEventFilter, AssetEventRecord, AssetFilter, AssetOrder, AssetRecord, AssetReference, AssetRole, Awaited,

@@ -144,6 +144,8 @@ pub struct RunFilter {
     pub logical_date_lte: Option<DateTime<Utc>>,
     /// Newest first (by `run_after`, then key) instead of oldest first.
     pub newest_first: bool,
+    /// Only those of these DAGs: what the caller may see. `None` for all.
+    pub among: Option<Vec<String>>,
     pub limit: u32,
     pub offset: u32,
 }
@@ -156,6 +158,8 @@ pub struct DagFilter {
     pub paused: Option<bool>,
     /// Also those whose file is gone.
     pub include_stale: bool,
+    /// Only these: what the caller may see. `None` for all.
+    pub among: Option<Vec<String>>,
     pub limit: u32,
     pub offset: u32,
 }

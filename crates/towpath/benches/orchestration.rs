@@ -171,7 +171,7 @@ impl Daemon {
     async fn start(folder: &Path, database: Option<&str>) -> Result<Self> {
         let start = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_towpath"));
-        command.arg("up").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(folder.join("data"));
+        command.arg("up").args(["--listen", "127.0.0.1:0", "--no-auth"]).arg("--data-dir").arg(folder.join("data"));
         command.arg("--dags").arg(folder.join("dags")).current_dir(folder);
         if let Some(url) = database {
             command.args(["--database", url]);

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod assets;
+mod audit;
 mod backfills;
 mod completions;
 mod config;
@@ -24,7 +25,10 @@ mod scheduler;
 mod selection;
 mod target;
 pub(crate) mod tasks;
+mod tokens;
+mod trail;
 mod up;
+mod users;
 mod variables;
 mod version;
 mod worker;
@@ -33,7 +37,7 @@ mod xcom;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, Given, Layer, Source};
 use crate::exit::Outcome;
@@ -136,6 +140,14 @@ enum Command {
     /// Keep pools, which limit how many tasks run at once
     #[command(subcommand)]
     Pools(pools::Command),
+    /// Keep the users who may log in, and what each may do
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Keep API tokens, with which programs log in
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// Show who has changed what
+    Audit(audit::Args),
     /// Prepare and check the database
     #[command(subcommand)]
     Db(db::Command),
@@ -153,8 +165,9 @@ enum Command {
 /// # Errors
 /// Whatever the command could not do.
 pub(crate) fn main() -> anyhow::Result<Outcome> {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             error.print()?;
             return Ok(if error.use_stderr() { Outcome::Invalid } else { Outcome::Success });
@@ -176,7 +189,12 @@ pub(crate) fn main() -> anyhow::Result<Outcome> {
     if is_daemon {
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     }
-    cli.dispatch(&Session::new(config, cwd))
+    let session = Session::new(config, cwd);
+    let outcome = cli.dispatch(&session)?;
+    if outcome == Outcome::Success {
+        trail::leave(&matches, &session);
+    }
+    Ok(outcome)
 }
 
 impl Cli {
@@ -190,16 +208,22 @@ impl Cli {
             ("log_level", "--log-level", &global.log_level),
             ("log_format", "--log-format", &global.log_format),
         ];
+        let mut server = [const { ("", "", None) }; 3];
         match &self.command {
             Command::Up(args) => {
                 flags.push(("listen", "--listen", &args.listen));
                 flags.extend(args.worker.flags());
+                server = args.server.flags();
             }
-            Command::Scheduler(args) => flags.push(("listen", "--listen", &args.listen)),
+            Command::Scheduler(args) => {
+                flags.push(("listen", "--listen", &args.listen));
+                server = args.server.flags();
+            }
             Command::Worker(args) => flags.extend(args.worker.flags()),
             Command::Run(args) => flags.push(("worker_slots", "--slots", &args.slots)),
             _ => {}
         }
+        flags.extend(server.iter().map(|(key, flag, text)| (*key, *flag, text)));
         flags
             .into_iter()
             .filter_map(|(key, flag, text)| Some((key, Given { text: text.clone()?, source: Source::Flag(flag) })))
@@ -222,6 +246,9 @@ impl Cli {
             Command::Variables(command) => lifecycle::small_runtime()?.block_on(variables::run(command, session)),
             Command::Connections(command) => lifecycle::small_runtime()?.block_on(connections::run(command, session)),
             Command::Pools(command) => lifecycle::small_runtime()?.block_on(pools::run(command, session)),
+            Command::Users(command) => lifecycle::small_runtime()?.block_on(users::run(command, session)),
+            Command::Tokens(command) => lifecycle::small_runtime()?.block_on(tokens::run(command, session)),
+            Command::Audit(args) => lifecycle::small_runtime()?.block_on(audit::run(&args, session)),
             Command::Db(command) => lifecycle::small_runtime()?.block_on(db::run(command, session)),
             Command::Config(command) => config::run(command, session),
             Command::Schedule(command) => schedule::run(command, session),

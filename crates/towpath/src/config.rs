@@ -75,6 +75,11 @@ pub(crate) struct Config {
     pub(crate) database_wait: Setting<Duration>,
     pub(crate) listen: Setting<SocketAddr>,
     pub(crate) hosts: Setting<Vec<String>>,
+    pub(crate) auth: Setting<bool>,
+    /// Empty for plain HTTP.
+    pub(crate) tls_cert: Setting<String>,
+    pub(crate) tls_key: Setting<String>,
+    pub(crate) cors_origins: Setting<Vec<String>>,
     pub(crate) worker_slots: Setting<u32>,
     pub(crate) worker_queues: Setting<Vec<String>>,
     pub(crate) worker_lease: Setting<Duration>,
@@ -177,6 +182,10 @@ impl Config {
             "database_wait" => (shown_duration(self.database_wait.value), &self.database_wait.source),
             "listen" => (json!(self.listen.value), &self.listen.source),
             "hosts" => (json!(self.hosts.value), &self.hosts.source),
+            "auth" => (json!(self.auth.value), &self.auth.source),
+            "tls_cert" => (json!(self.tls_cert.value), &self.tls_cert.source),
+            "tls_key" => (json!(self.tls_key.value), &self.tls_key.source),
+            "cors_origins" => (json!(self.cors_origins.value), &self.cors_origins.source),
             "worker_slots" => (json!(self.worker_slots.value), &self.worker_slots.source),
             "worker_queues" => (json!(self.worker_queues.value), &self.worker_queues.source),
             "worker_lease" => (shown_duration(self.worker_lease.value), &self.worker_lease.source),
@@ -233,6 +242,10 @@ impl Resolver {
             database_wait: self.get("database_wait", || seconds(60), duration)?,
             listen: self.get("listen", || SocketAddr::from(([127, 0, 0, 1], 8080)), address)?,
             hosts: self.get("hosts", Vec::new, list)?,
+            auth: self.get("auth", || true, switch)?,
+            tls_cert: self.file("tls_cert")?,
+            tls_key: self.file("tls_key")?,
+            cors_origins: self.get("cors_origins", Vec::new, origins)?,
             worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| whole(text, 1, 100_000))?,
             worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
             worker_lease: self.get(
@@ -280,6 +293,15 @@ impl Resolver {
         }
     }
 
+    /// The path of a file, or nothing.
+    fn file(&self, key: &'static str) -> anyhow::Result<Setting<String>> {
+        if self.given.get(key).is_none_or(|given| given.text.trim().is_empty()) {
+            return self.get(key, String::new, |text| Ok(text.to_owned()));
+        }
+        let Setting { value, source } = self.path(key, "")?;
+        Ok(Setting { value: value.display().to_string(), source })
+    }
+
     /// Paths in the file are relative to its folder, others to the current one.
     fn path(&self, key: &'static str, default: &str) -> anyhow::Result<Setting<PathBuf>> {
         let base = match self.given.get(key).map(|given| &given.source) {
@@ -292,6 +314,19 @@ impl Resolver {
         };
         let default = std::path::absolute(self.cwd.join(default)).context("cannot tell the current folder")?;
         self.get(key, || default, read)
+    }
+}
+
+/// Origins of web sites, as browsers name them.
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    let origins = list(text)?;
+    let is_origin = |origin: &String| {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ']))
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        Some(origin) => Err(format!("has `{origin}`; write origins such as https://app.example.org, without a path")),
+        None => Ok(origins),
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 use towpath_alerts::Smtp;
+use towpath_auth::{Auth, Mode};
 use towpath_operators::process::{Options as SupervisorOptions, Supervisor};
 use towpath_operators::python::{Options as PythonOptions, PythonOperator};
 use towpath_operators::registry::Registry;
@@ -15,12 +16,13 @@ use towpath_scheduler::{ProcessIdentity, Scheduler};
 use towpath_store::{JobType, Store};
 use towpath_worker::Worker;
 
-use crate::exit::Outcome;
+use crate::exit::{Outcome, usage};
 use crate::http::Server;
 use crate::lifecycle::Stop;
 use crate::lock::DataFolderLock;
 use crate::output;
 use crate::session::Session;
+use crate::tls;
 
 /// How often every DAG file is looked at, whatever the kernel tells.
 const RESCAN: Duration = Duration::from_secs(60);
@@ -52,7 +54,7 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     // each believe to be the whole are a mistake.
     let is_whole = parts.scheduler && parts.worker && config.is_embedded();
     let _lock = if is_whole { Some(DataFolderLock::acquire(&config.data_dir.value)?) } else { None };
-    let server = if parts.server { Some(Server::bind(config.listen.value).await?) } else { None };
+    let server = if parts.server { Some(listen(session).await?) } else { None };
     let mut announced = false;
     let waiting = || {
         announced = true;
@@ -66,10 +68,14 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     let scheduler = if parts.scheduler { Some(scheduler(session, &store)?) } else { None };
     let alerts = if parts.scheduler { Some(alerts(session, &store, smtp)?) } else { None };
     if let Some(server) = &server {
-        server.open(router(session, &store, server, stop.soft.clone()));
-    }
-    if !announced {
-        announce("is up", server.as_ref())?;
+        let auth = door(session, &store, server);
+        server.open(router(session, &store, server, &auth, stop.soft.clone()));
+        if !announced {
+            announce("is up", Some(server))?;
+        }
+        welcome(session, server, &auth).await?;
+    } else if !announced {
+        announce("is up", None)?;
     }
     let (scheduled, worked, alerted) = tokio::join!(
         supervise("scheduler", scheduler.map(|scheduler| scheduler.run(stop.soft.clone())), &stop),
@@ -87,6 +93,61 @@ fn announce(how: &str, server: Option<&Server>) -> anyhow::Result<()> {
     match server {
         Some(server) => output::line(format!("Towpath {how}: {}", server.url()))?,
         None => tracing::info!("Towpath {how}"),
+    }
+    Ok(())
+}
+
+/// Binds the web server.
+///
+/// # Errors
+/// When the address or the certificate cannot be used, or everybody who reaches the address could do everything.
+async fn listen(session: &Session) -> anyhow::Result<Server> {
+    let config = &session.config;
+    let (listen, auth) = (&config.listen, &config.auth);
+    let is_loopback = listen.value.ip().is_loopback();
+    if !auth.value && !is_loopback {
+        return Err(usage(format!(
+            "without login ({}), whoever reaches {} could run commands as you; listen on 127.0.0.1, or let people log in",
+            auth.source, listen.value
+        )));
+    }
+    let tls = tls::acceptor(config)?;
+    if tls.is_none() && !is_loopback && !config.base_url.value.starts_with("https://") {
+        tracing::warn!(
+            "{} is served without encryption: passwords and tokens can be read on the way; set --tls-cert and \
+             --tls-key, or put a proxy with HTTPS in front and set `base_url`",
+            listen.value
+        );
+    }
+    Server::bind(listen.value, tls).await
+}
+
+/// Who comes in, and how.
+fn door(session: &Session, store: &Store, server: &Server) -> Auth {
+    let config = &session.config;
+    Auth::new(towpath_auth::Options {
+        store: store.clone(),
+        clock: Arc::clone(&session.clock),
+        mode: if config.auth.value { Mode::Users } else { Mode::Everybody },
+        port: server.address().port(),
+        is_https: session.base_url(server.url()).starts_with("https://"),
+        metrics_are_open: server.address().ip().is_loopback(),
+        page: towpath_ui::denied,
+    })
+}
+
+/// Says how to log in, as long as links are the only way to.
+///
+/// # Errors
+/// When the database does not answer.
+async fn welcome(session: &Session, server: &Server, auth: &Auth) -> anyhow::Result<()> {
+    if auth.mode() == Mode::Everybody {
+        tracing::info!("nobody is asked to log in: every user of this machine can run commands as you");
+        return Ok(());
+    }
+    if let Some((name, link)) = auth.first_login().await? {
+        let url = session.base_url(server.url());
+        output::line(format!("Log in as {name} (once, within 15 minutes): {url}/login/link?token={}", link.text))?;
     }
     Ok(())
 }
@@ -220,7 +281,7 @@ pub(crate) fn worker_options(
 }
 
 /// The web server's routes: API and pages.
-fn router(session: &Session, store: &Store, server: &Server, stop: CancellationToken) -> Router {
+fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: CancellationToken) -> Router {
     let config = &session.config;
     let dags_folder = &config.dags_dir.value;
     let pages = towpath_ui::router(towpath_ui::State {
@@ -228,6 +289,7 @@ fn router(session: &Session, store: &Store, server: &Server, stop: CancellationT
         clock: Arc::clone(&session.clock),
         dags_folder: dags_folder.display().to_string().into(),
     });
+    let pages = pages.merge(towpath_ui::access(auth.clone(), store.clone()));
     let state = towpath_api::State::new(towpath_api::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
@@ -235,5 +297,5 @@ fn router(session: &Session, store: &Store, server: &Server, stop: CancellationT
         hosts: towpath_api::guard::Hosts::of(server.address(), &config.hosts.value),
         stop,
     });
-    towpath_api::app(state, pages)
+    towpath_api::app(state.with_auth(auth.clone()).with_origins(&config.cors_origins.value), pages)
 }

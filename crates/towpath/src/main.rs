@@ -15,6 +15,7 @@ mod logging;
 mod names;
 mod output;
 mod session;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -37,6 +37,12 @@ impl Session {
         self.clock.now()
     }
 
+    /// The address of the web UI as people reach it: what is configured, or else `url`.
+    pub(crate) fn base_url(&self, url: String) -> String {
+        let configured = &self.config.base_url.value;
+        if configured.is_empty() { url } else { configured.clone() }
+    }
+
     /// Makes the data folder.
     ///
     /// # Errors

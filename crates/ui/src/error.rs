@@ -16,12 +16,22 @@ pub enum Error {
     Method { path: String },
     #[error("{0}")]
     BadRequest(String),
+    /// Who asks may not have the page.
+    #[error("{}", .0.reason)]
+    Denied(Denied),
     #[error(transparent)]
     Store(#[from] towpath_store::Error),
     #[error("a page cannot be rendered: {0}")]
     Template(#[from] askama::Error),
     #[error("a page panicked: {0}")]
     Panic(String),
+}
+
+/// Why somebody may not have a page.
+#[derive(Debug)]
+pub struct Denied {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: String,
 }
 
 #[derive(Template)]
@@ -43,6 +53,7 @@ impl Error {
         use towpath_store::Error as E;
         match self {
             Self::NotFound { .. } | Self::Store(E::NotFound { .. }) => StatusCode::NOT_FOUND,
+            Self::Denied(denied) => denied.status,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::Store(E::Invalid(_) | E::Params { .. }) => StatusCode::BAD_REQUEST,
             Self::Store(E::RunExists { .. } | E::Stale(_)) => StatusCode::CONFLICT,
@@ -73,6 +84,13 @@ impl Error {
                 &[
                     "It may have been renamed or deleted, or the address was cut off",
                     "Search for the DAG with the field above",
+                ],
+            ),
+            StatusCode::FORBIDDEN => (
+                sentence(&self.to_string()),
+                &[
+                    "An administrator can permit it: `towpath users set-role` or `towpath users grant`",
+                    "See /account for who you are",
                 ],
             ),
             _ => (sentence(&self.to_string()), &["Go back and try again; nothing was changed"]),

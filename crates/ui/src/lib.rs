@@ -14,6 +14,7 @@
 //! - A page is bounded, whatever the store holds: rows, lines and values have a ceiling, and the page
 //!   says what it left out and where the whole is.
 
+mod access;
 mod assets;
 mod error;
 mod frame;
@@ -25,6 +26,7 @@ mod view;
 use towpath_model::clock::SharedClock;
 use towpath_store::Store;
 
+pub use access::{denied, router as access};
 pub use error::Error;
 pub use routes::router;
 

@@ -34,7 +34,12 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
-async fn protect(mut response: Response) -> Response {
+pub(crate) async fn protect(response: Response) -> Response {
+    shield(response)
+}
+
+/// Adds what keeps a page from being misused.
+pub(crate) fn shield(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));

@@ -5,6 +5,7 @@ use axum::extract::{self, Path};
 use chrono::TimeDelta;
 use serde::Serialize;
 use strum::IntoEnumIterator;
+use towpath_auth::Visible;
 use towpath_model::run::RunType;
 use towpath_model::state::RunState;
 use towpath_store::RunFilter;
@@ -26,12 +27,13 @@ pub(crate) struct RunList {
 pub(crate) async fn get(
     extract::State(state): extract::State<State>,
     Path(dag_id): Path<String>,
+    visible: Visible,
     mut query: Query,
 ) -> Result<Json<RunList>> {
     let filter = filter(&mut query)?;
     query.finish()?;
     let filter = if dag_id == "~" {
-        filter
+        RunFilter { among: visible.among, ..filter }
     } else {
         RunFilter { dag_id: Some(dags::find(&state, &dag_id).await?.dag_id), ..filter }
     };
@@ -71,6 +73,7 @@ fn filter(query: &mut Query) -> Result<RunFilter> {
         logical_date_gte: since,
         logical_date_lte: until,
         newest_first: order.first().is_some_and(|(_, descends)| *descends),
+        among: None,
         limit: window.limit,
         offset: window.offset,
     })

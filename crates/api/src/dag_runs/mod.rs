@@ -2,6 +2,7 @@
 
 pub(crate) mod delete;
 pub(crate) mod get;
+mod idempotency;
 pub(crate) mod list;
 pub(crate) mod trigger;
 pub(crate) mod wait;

@@ -1,16 +1,18 @@
 //! `POST /dags/{dag_id}/dagRuns`: starts a run.
 
-use axum::Json;
 use axum::extract::{self, Path};
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use strum::IntoEnumIterator;
+use towpath_auth::Principal;
 use towpath_model::dag::Dag;
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::timetable::DataInterval;
 use towpath_store::NewRun;
 
-use super::RunReply;
+use super::{RunReply, idempotency};
 use crate::body::Body;
 use crate::query::Query;
 use crate::{Error, Result, State};
@@ -32,6 +34,8 @@ struct Order {
 pub(crate) async fn post(
     extract::State(state): extract::State<State>,
     Path(dag_id): Path<String>,
+    caller: Option<Extension<Principal>>,
+    headers: HeaderMap,
     query: Query,
     body: Body,
 ) -> Result<Json<RunReply>> {
@@ -41,9 +45,13 @@ pub(crate) async fn post(
     let record = state.store.dag(&dag_id).await?.filter(|record| record.is_active);
     let record = record.ok_or_else(|| Error::NotFound(format!("Dag with dag_id: '{dag_id}' not found")))?;
     let dag = state.store.dag_of_version(record.version_id).await?;
-    let new = order.run_of(&dag, record.version_id, now)?;
-    let created = state.store.create_run(new, now).await?;
-    Ok(Json(RunReply::read(&state, created.run).await?))
+    let mut new = order.run_of(&dag, record.version_id, now)?;
+    new.triggering_user = caller.map(|Extension(caller)| caller.name);
+    let run = match idempotency::key(&headers)? {
+        Some(key) => idempotency::create(&state.store, new, &key, now).await?,
+        None => state.store.create_run(new, now).await?.run,
+    };
+    Ok(Json(RunReply::read(&state, run).await?))
 }
 
 impl Order {

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract;
 use serde::Serialize;
+use towpath_auth::Visible;
 use towpath_store::DagFilter;
 
 use super::DagReply;
@@ -16,7 +17,11 @@ pub(crate) struct DagList {
     total_entries: u64,
 }
 
-pub(crate) async fn get(extract::State(state): extract::State<State>, mut query: Query) -> Result<Json<DagList>> {
+pub(crate) async fn get(
+    extract::State(state): extract::State<State>,
+    visible: Visible,
+    mut query: Query,
+) -> Result<Json<DagList>> {
     let window = query.window();
     let order = query.order(&["dag_id"])?;
     let pattern = query.text("dag_id_pattern");
@@ -24,6 +29,7 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, mut query:
         id_contains: pattern.as_deref().map(plain).transpose()?,
         paused: query.flag("paused"),
         include_stale: !query.flag("exclude_stale").unwrap_or(true),
+        among: visible.among,
         limit: window.limit,
         offset: window.offset,
     };

@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod access_sql;
 mod asset_sql;
 mod flow_sql;
 mod queries;

@@ -60,6 +60,9 @@ fn narrow(query: &mut QueryBuilder<Db>, filter: &DagFilter) {
         let escaped = part.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         query.push(" AND lower(d.dag_id) LIKE ").push_bind(format!("%{escaped}%")).push(" ESCAPE '\\'");
     }
+    if let Some(dag_ids) = &filter.among {
+        super::access::among(query, "d.dag_id", dag_ids);
+    }
     match filter.paused {
         Some(true) => query.push(" AND d.is_paused"),
         Some(false) => query.push(" AND NOT d.is_paused"),

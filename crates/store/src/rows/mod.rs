@@ -1,6 +1,7 @@
 //! Binding and decoding. This folder is compiled twice, as `postgres::rows` and `sqlite::rows`: the
 //! parent names the database (`Db`, `DbRow`), its statements (`sql`, `queries`) and the [`Tx`].
 
+mod access;
 mod alerts;
 mod assets;
 mod backfill;

@@ -123,6 +123,9 @@ fn narrow(query: &mut QueryBuilder<Db>, filter: &RunFilter) {
     if let Some(from) = filter.logical_date_gte {
         query.push(" AND r.logical_date >= ").push_bind(Ts(from));
     }
+    if let Some(dag_ids) = &filter.among {
+        super::access::among(query, "r.dag_id", dag_ids);
+    }
     if let Some(to) = filter.logical_date_lte {
         query.push(" AND r.logical_date <= ").push_bind(Ts(to));
     }

@@ -4,6 +4,7 @@
 //! other processes on the same file wait for `busy_timeout`. Readers have connections of their own
 //! and see the last commit (WAL).
 
+mod access_sql;
 mod asset_sql;
 mod flow_sql;
 mod queries;

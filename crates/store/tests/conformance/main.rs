@@ -6,6 +6,7 @@
 mod gates;
 mod harness;
 
+mod access;
 mod alerts;
 mod assets;
 mod backfills;

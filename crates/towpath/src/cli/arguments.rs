@@ -22,6 +22,31 @@ impl WorkerArgs {
     }
 }
 
+/// Options of commands that run a web server.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Ask nobody to log in; only on a loopback address
+    #[arg(long)]
+    no_auth: bool,
+    /// PEM file with certificates: serve HTTPS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// PEM file with the private key of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+}
+
+impl ServerArgs {
+    /// The settings among them: key, flag and value.
+    pub(crate) fn flags(&self) -> [(&'static str, &'static str, Option<String>); 3] {
+        [
+            ("auth", "--no-auth", self.no_auth.then(|| "false".to_owned())),
+            ("tls_cert", "--tls-cert", self.tls_cert.clone()),
+            ("tls_key", "--tls-key", self.tls_key.clone()),
+        ]
+    }
+}
+
 /// Reads a time: `2026-11-22`, `2026-11-22T06:00`, with seconds, with a zone. Without one it is UTC.
 ///
 /// # Errors

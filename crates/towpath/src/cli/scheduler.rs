@@ -16,6 +16,8 @@ pub(crate) struct Args {
     /// Serve the web UI and the API as well, at this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: super::arguments::ServerArgs,
 }
 
 /// The address in a shared `towpath.toml` is that of `up`; a scheduler listens only where it is told to.

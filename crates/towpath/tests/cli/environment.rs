@@ -65,6 +65,8 @@ impl Ended {
 pub(crate) struct Environment {
     folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    /// Whether `up` asks people to log in.
+    pub(crate) asks_for_login: bool,
 }
 
 impl Environment {
@@ -72,7 +74,7 @@ impl Environment {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("dags")).unwrap();
-        Self { folder, variables: Vec::new() }
+        Self { folder, variables: Vec::new(), asks_for_login: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -128,6 +130,9 @@ impl Environment {
     pub(crate) fn up(&self, arguments: &[&str]) -> Daemon {
         let mut all = vec!["up", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
+        if !self.asks_for_login {
+            all.push("--no-auth");
+        }
         let mut child = self
             .command(&all)
             .stdout(Stdio::piped())
@@ -137,7 +142,7 @@ impl Environment {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let address = line.rsplit_once("http://").map(|(_, address)| address.trim().to_owned());
+        let address = line.rsplit_once("://").map(|(_, address)| address.trim().to_owned());
         let log = || std::fs::read_to_string(self.path().join("up.log")).unwrap();
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}; log:\n{}", log()));
         Daemon { child, stdout, line, address }
@@ -199,6 +204,30 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Status, head and body of a request with these further lines in its head.
+    pub(crate) fn send(&self, method: &str, path: &str, head: &[&str], body: &str) -> (u16, String, String) {
+        let head: String = head.iter().map(|line| format!("{line}\r\n")).collect();
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n{head}\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply: {reply:?}"));
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 
     /// Waits for the end; what else it has printed.

@@ -36,7 +36,7 @@ async fn a_full_disk_holds_runs_up_and_loses_nothing() {
     let flag = project.path("full");
     let environment =
         [("LD_PRELOAD", library(&project)), ("FULL_DISK_ROOT", project.path("data")), ("FULL_DISK_FLAG", flag.clone())];
-    let daemon = project.start_with(&["up", "--listen", "127.0.0.1:0"], &environment);
+    let daemon = project.start_with(&["up", "--listen", "127.0.0.1:0", "--no-auth"], &environment);
     let run_id = daemon.trigger("chain").await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;
 
@@ -70,7 +70,7 @@ async fn a_disk_that_is_full_at_start_is_named() {
     let project = Project::new("sqlite").await;
     let flag = project.path("full");
     std::fs::write(&flag, "").unwrap();
-    let mut command = project.command(&["up", "--listen", "127.0.0.1:0"]);
+    let mut command = project.command(&["up", "--listen", "127.0.0.1:0", "--no-auth"]);
     command.env("LD_PRELOAD", library(&project)).env("FULL_DISK_ROOT", project.path("data"));
     let output = command.env("FULL_DISK_FLAG", &flag).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);

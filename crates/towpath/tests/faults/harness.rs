@@ -118,7 +118,7 @@ impl Project {
 
 impl Process {
     pub(crate) fn up(project: &Project) -> Self {
-        project.start(&["up", "--listen", "127.0.0.1:0"])
+        project.start(&["up", "--listen", "127.0.0.1:0", "--no-auth"])
     }
 
     pub(crate) fn kill(mut self) {

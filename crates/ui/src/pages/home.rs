@@ -5,6 +5,7 @@ use axum::extract::{self, Query};
 use axum::response::Html;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use towpath_auth::Visible;
 use towpath_store::{DagFilter, DagRecord, ImportError, RunRecord};
 
 use super::html;
@@ -80,6 +81,7 @@ impl Broken {
 
 pub(crate) async fn get(
     extract::State(state): extract::State<State>,
+    visible: Visible,
     Query(params): Query<Params>,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
@@ -92,13 +94,15 @@ pub(crate) async fn get(
             _ => None,
         },
         include_stale: false,
+        among: visible.among.clone(),
         limit: PAGE,
         offset: (page - 1) * PAGE,
     };
     let found = state.store.dags(&filter).await?;
     let ids: Vec<String> = found.items.iter().map(|dag| dag.dag_id.clone()).collect();
     let runs = state.store.run_stats(&ids, STRIP).await?;
-    let errors = state.store.import_errors().await?;
+    // Files hold DAGs of others, too.
+    let errors = if visible.among.is_none() { state.store.import_errors().await? } else { Vec::new() };
     let is_busy = runs.values().flatten().any(|run| !run.state.is_finished());
     let mut frame = Frame::new(&state, now, vec![Crumb::here("DAGs")], is_busy).await;
     frame.search = shown(&params.q);

@@ -1,10 +1,10 @@
 //! The form that starts a run, and what it does.
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -81,6 +81,7 @@ pub(crate) async fn get(
 pub(crate) async fn post(
     extract::State(state): extract::State<State>,
     Path(dag_id): Path<String>,
+    caller: Option<Extension<towpath_auth::Principal>>,
     Form(fields): Form<Fields>,
 ) -> Result<Response> {
     let now = state.clock.now();
@@ -104,7 +105,7 @@ pub(crate) async fn post(
         conf: order.conf,
         note: order.note,
         triggered_by: TriggeredBy::Ui,
-        triggering_user: None,
+        triggering_user: caller.map(|Extension(caller)| caller.name),
         queue: None,
     };
     if record.is_paused && fields.unpause.is_some() {

@@ -105,6 +105,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         id_contains: args.contains.clone(),
         paused: if args.paused { Some(true) } else { args.unpaused.then_some(false) },
         include_stale: args.all,
+        among: None,
         limit: PAGE,
         offset: 0,
     };

@@ -67,6 +67,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         logical_date_gte: args.from,
         logical_date_lte: args.to,
         newest_first: true,
+        among: None,
         limit: args.limit,
         offset: 0,
     };
