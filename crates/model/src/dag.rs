@@ -391,6 +391,12 @@ impl Dag {
         self.scopes.get_or_init(|| Scopes::new(self))
     }
 
+    /// The setups that the task at `index` needs without being directly behind them.
+    #[must_use]
+    pub fn setups_above(&self, index: usize) -> &[usize] {
+        if self.has_setups { self.scopes().above(index) } else { &[] }
+    }
+
     /// Whether the task at `index` has an instance for each of some elements, by itself or with its group.
     #[must_use]
     pub fn is_mapped(&self, index: usize) -> bool {

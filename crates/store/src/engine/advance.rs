@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use towpath_model::dag::Dag;
-use towpath_model::progress;
 use towpath_model::state::TaskState;
 
 use super::{Ready, Step};
@@ -35,17 +34,15 @@ impl Step<'_> {
         let mut to_expand: BTreeMap<(i64, String), TaskRow> = BTreeMap::new();
         let mut groups: BTreeSet<(i64, String)> = BTreeSet::new();
         let setups = self.setups(&rows).await?;
-        for mut row in rows {
+        for row in rows {
             if row.state != TaskState::None || self.decided.contains(&row.key) {
                 continue;
             }
             let Some(run) = self.runs.get(&row.key.run_key) else { continue };
             let Some(task) = run.dag.task(&row.key.task_id) else { continue };
-            let above = setups.around(&run.dag, &mut row);
-            let verdict = match above {
-                _ if row.skipped => Some(TaskState::Skipped),
-                Some(above) => progress::evaluate_within(task, row.upstream, above).state,
-                None => progress::decide(task, row.upstream),
+            let verdict = match row.skipped {
+                true => Some(TaskState::Skipped),
+                false => setups.judge(&run.dag, task, &row.key, row.upstream).state,
             };
             match verdict {
                 None => {}

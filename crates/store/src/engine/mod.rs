@@ -14,7 +14,7 @@ pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
 pub(crate) mod runs;
-mod setups;
+pub(crate) mod setups;
 pub(crate) mod timers;
 pub(crate) mod upgrade;
 

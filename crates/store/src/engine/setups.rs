@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use towpath_model::dag::Dag;
+use towpath_model::dag::{Dag, Task};
+use towpath_model::progress::{self, Decision};
 use towpath_model::state::TaskState;
 use towpath_model::trigger_rule::{TriggerRule, UpstreamCounts};
 
@@ -18,36 +19,41 @@ use crate::wake::Topic;
 use crate::{Error, Result};
 
 /// The states of setups, by run and task.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Setups(HashMap<(i64, String), Vec<(i32, TaskState)>>);
 
 impl Setups {
-    /// Adds to the counters of `row` what its rule asks about setups; the counts of those that it
-    /// needs without being directly behind them, if there are any.
-    pub(crate) fn around(&self, dag: &Dag, row: &mut TaskRow) -> Option<UpstreamCounts> {
-        if !dag.has_setups() {
-            return None;
-        }
-        let index = dag.index_of(&row.key.task_id)?;
-        if dag.tasks()[index].trigger_rule == TriggerRule::AllDoneSetupSuccess {
-            let direct: Vec<usize> = direct_setups(dag, index).collect();
-            let counts = self.count(dag, row, index, &direct);
-            row.upstream.setups = counts.total;
-            row.upstream.setup_success = counts.success;
-            row.upstream.setup_skipped = counts.skipped;
-        }
-        let above = dag.scopes().above(index);
-        (!above.is_empty()).then(|| self.count(dag, row, index, above))
+    pub(crate) fn add(&mut self, key: TaskKey, state: TaskState) {
+        self.0.entry((key.run_key, key.task_id)).or_default().push((key.map_index, state));
     }
 
-    fn count(&self, dag: &Dag, row: &TaskRow, index: usize, setups: &[usize]) -> UpstreamCounts {
+    /// What is decided about an undecided instance of `task`, by its setups and its trigger rule.
+    pub(crate) fn judge(&self, dag: &Dag, task: &Task, key: &TaskKey, mut upstream: UpstreamCounts) -> Decision {
+        let Some(index) = dag.index_of(&key.task_id).filter(|_| dag.has_setups()) else {
+            return progress::evaluate(task, upstream);
+        };
+        if task.trigger_rule == TriggerRule::AllDoneSetupSuccess {
+            let direct: Vec<usize> = direct_setups(dag, index).collect();
+            let counts = self.count(dag, key, index, &direct);
+            upstream.setups = counts.total;
+            upstream.setup_success = counts.success;
+            upstream.setup_skipped = counts.skipped;
+        }
+        let above = dag.scopes().above(index);
+        if above.is_empty() {
+            return progress::evaluate(task, upstream);
+        }
+        progress::evaluate_within(task, upstream, self.count(dag, key, index, above))
+    }
+
+    fn count(&self, dag: &Dag, key: &TaskKey, index: usize, setups: &[usize]) -> UpstreamCounts {
         let mut counts = UpstreamCounts::default();
         for &setup in setups {
-            let key = (row.key.run_key, dag.tasks()[setup].task_id.clone());
+            let of_setup = (key.run_key, dag.tasks()[setup].task_id.clone());
             let same = |map_index: i32| {
-                !dag.is_local(setup, index) || row.key.map_index < 0 || map_index < 0 || map_index == row.key.map_index
+                !dag.is_local(setup, index) || key.map_index < 0 || map_index < 0 || map_index == key.map_index
             };
-            for (_, state) in self.0.get(&key).into_iter().flatten().filter(|(map_index, _)| same(*map_index)) {
+            for (_, state) in self.0.get(&of_setup).into_iter().flatten().filter(|(map_index, _)| same(*map_index)) {
                 counts.total += 1;
                 counts.record(*state, true);
             }
@@ -79,8 +85,7 @@ impl Step<'_> {
         for (run_key, ids) in wanted {
             let ids: Vec<String> = ids.into_iter().collect();
             for instance in self.tx.instances_of(run_key, &ids).await? {
-                let TaskKey { run_key, task_id, map_index } = instance.key;
-                setups.0.entry((run_key, task_id)).or_default().push((map_index, instance.state));
+                setups.add(instance.key, instance.state);
             }
         }
         Ok(setups)
@@ -113,6 +118,11 @@ impl Step<'_> {
             }
         }
         for (run_key, task_id) in first {
+            // What was skipped for it may be all that decides how the run ends.
+            self.tx.fail_later(run_key).await?;
+            if let Some(run) = self.runs.get_mut(&run_key) {
+                run.lock.is_failing = true;
+            }
             let why = format!("fail_fast: task `{task_id}` has failed");
             self.stop_work(run_key, ReportOutcome::Failed { retry: false }, &why).await?;
         }

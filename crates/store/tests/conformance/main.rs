@@ -4,6 +4,7 @@
 //! out. Time is made up ([`harness::time`]); nothing here sleeps.
 
 mod gates;
+mod groups;
 mod harness;
 
 mod alerts;
@@ -20,3 +21,4 @@ mod reports;
 mod runs;
 mod secrets;
 mod versions;
+mod setups;
