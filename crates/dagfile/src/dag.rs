@@ -21,8 +21,8 @@ use crate::keys;
 use crate::node::{Key, Node, Span, double_keys_of};
 use crate::resolve::{Reference, resolve};
 use crate::schedule;
-use crate::teardown;
 use crate::task::{self, Context, Defaults, check_id, params, unsupported_in};
+use crate::teardown;
 
 /// Most bytes of a file of documentation, which is stored with every version of its DAG.
 const MOST_DOC_BYTES: u64 = 1024 * 1024;

@@ -66,7 +66,8 @@ impl<'n> Mapping<'n> {
 
     /// The way that is used to write it.
     fn given(fields: &Fields<'n>, report: &mut Reporter) -> Option<(&'static str, &'n Node)> {
-        let given: Vec<&'static str> = KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
+        let given: Vec<&'static str> =
+            KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
         if let [_, second, ..] = given.as_slice()
             && let Some((key, _)) = fields.entry(second)
         {

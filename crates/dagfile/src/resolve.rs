@@ -262,9 +262,8 @@ impl Graph {
         let is_followed =
             |task: &u32| tasks.contains(task) || book.chain_of_task(*task).iter().any(|group| groups.contains(group));
         let members = book.members[group as usize].iter().copied();
-        let last: Vec<u32> = members
-            .filter(|task| !book.roles[*task as usize].is_teardown() && !is_followed(task))
-            .collect();
+        let last: Vec<u32> =
+            members.filter(|task| !book.roles[*task as usize].is_teardown() && !is_followed(task)).collect();
         let work: Vec<u32> = last.iter().copied().filter(|task| !torn_down.contains(task)).collect();
         if work.is_empty() { last } else { work }
     }

@@ -21,7 +21,8 @@ pub(crate) fn role(fields: &Fields<'_>, report: &mut Reporter) -> Role {
     let is_teardown = said.unwrap_or(decorated("teardown") || for_setups);
     let fails = fields.bool("on_failure_fail_dagrun", report);
     if is_setup && is_teardown {
-        let (key, _) = ["teardown", "setups", "operator"].iter().find_map(|key| fields.entry(key)).expect("one is given");
+        let (key, _) =
+            ["teardown", "setups", "operator"].iter().find_map(|key| fields.entry(key)).expect("one is given");
         report
             .error(key.span, "a task cannot be both setup and teardown")
             .help("a teardown names what it is for in `setups`");

@@ -52,7 +52,10 @@ fn broken_files() {
             "task_groups:\n  a: {parent_group_name: b}\n  b: {parent_group_name: a}\ntasks:\n  t: {operator: empty}\n",
         ),
         ("setup and teardown", "tasks:\n  a: {operator: empty, setup: true, teardown: true}\n"),
-        ("setups of no teardown", "tasks:\n  s: {operator: empty}\n  a: {operator: empty, teardown: false, setups: [s]}\n"),
+        (
+            "setups of no teardown",
+            "tasks:\n  s: {operator: empty}\n  a: {operator: empty, teardown: false, setups: [s]}\n",
+        ),
         ("on_failure_fail_dagrun of work", "tasks:\n  a: {operator: empty, on_failure_fail_dagrun: true}\n"),
         (
             "rule of a teardown",

@@ -49,7 +49,9 @@ fn teardowns_take_their_rule_whatever_is_the_default() {
 #[test]
 fn arrows_from_groups_leave_teardowns_out() {
     let check = |group: &str, expected: &str| {
-        let text = format!("task_groups: {{g: {{prefix_group_id: false}}}}\ntasks:\n{group}  z: {{operator: empty, dependencies: [g]}}\n");
+        let text = format!(
+            "task_groups: {{g: {{prefix_group_id: false}}}}\ntasks:\n{group}  z: {{operator: empty, dependencies: [g]}}\n"
+        );
         let text = text.replace("IN", "operator: empty, task_group_name: g");
         assert_eq!(upstream(&one(&text), "z"), expected, "{text}");
     };
@@ -74,7 +76,8 @@ tasks:
   all: {operator: bash, bash_command: x, dependencies: [outer]}
 ");
     let groups = json!(dag.spec().mapped_groups);
-    let expected = json!({"outer.each": {"product": {"file": {"output": {"task_id": "outer.list"}}, "size": {"values": [1, 2]}}}});
+    let expected =
+        json!({"outer.each": {"product": {"file": {"output": {"task_id": "outer.list"}}, "size": {"values": [1, 2]}}}});
     assert_eq!(groups, expected);
     assert_eq!(upstream(&dag, "outer.each.read"), "outer.list");
     let group = |id: &str| dag.task(id).unwrap().map_group.clone();
@@ -86,6 +89,10 @@ tasks:
 #[test]
 fn fail_fast_has_two_names() {
     for key in ["fail_fast", "fail_stop"] {
-        assert!(one(&format!("{key}: true\ntasks:\n  a: {{operator: empty}}\n  t: {{operator: empty, teardown: true}}\n")).spec().fail_fast);
+        assert!(
+            one(&format!("{key}: true\ntasks:\n  a: {{operator: empty}}\n  t: {{operator: empty, teardown: true}}\n"))
+                .spec()
+                .fail_fast
+        );
     }
 }

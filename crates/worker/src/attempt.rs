@@ -7,8 +7,8 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use towpath_model::dag::{Dag, Task};
-use towpath_model::timetable::Bounds;
 use towpath_model::operator::ArgKind;
+use towpath_model::timetable::Bounds;
 use towpath_model::{branch, expand, operator, params};
 use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
 use towpath_operators::log::{Secrets, TaskLog};
@@ -296,7 +296,8 @@ fn fill_in(value: &mut Value, element: &Map<String, Value>) {
         Value::String(text) => {
             let inner = text.trim().strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
             let name = inner.and_then(|name| name.trim().strip_prefix("group."));
-            if let Some(found) = name.and_then(|name| element.get(name)).filter(|found| !template::has_template(found)) {
+            if let Some(found) = name.and_then(|name| element.get(name)).filter(|found| !template::has_template(found))
+            {
                 *value = found.clone();
             }
         }

@@ -18,10 +18,17 @@ impl Step<'_> {
             self.fail_fast().await?;
             let ended = std::mem::take(&mut self.ended);
             let outcomes = self.outcomes(&ended);
-            if !outcomes.is_empty() {
-                let successors = self.tx.add_outcomes(&outcomes).await?;
-                self.decide(successors).await?;
+            // A statement changes a row once, and one may be behind its own instance and behind all of another.
+            let (far, near): (Vec<_>, Vec<_>) =
+                outcomes.into_iter().partition(|row| (row.map_from, row.map_to) == EVERY_INDEX);
+            let mut successors = if far.is_empty() { Vec::new() } else { self.tx.add_outcomes(&far).await? };
+            if !near.is_empty() {
+                let rows = self.tx.add_outcomes(&near).await?;
+                let keys: BTreeSet<&TaskKey> = rows.iter().map(|row| &row.key).collect();
+                successors.retain(|row| !keys.contains(&row.key));
+                successors.extend(rows);
             }
+            self.decide(successors).await?;
             self.look_below_setups(&ended).await?;
         }
         Ok(())

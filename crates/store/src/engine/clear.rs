@@ -182,8 +182,7 @@ impl Store {
             let is_open = |i: &Instance| !i.state.is_finished();
             (Mark::Skipped, all.into_iter().filter(is_open).collect())
         };
-        let touched: Vec<Touched> =
-            chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
+        let touched: Vec<Touched> = chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
         let outcome = if success { RunState::Success } else { RunState::Failed };
         if state == outcome {
             return Ok(Vec::new());

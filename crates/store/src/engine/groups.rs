@@ -47,7 +47,9 @@ impl Step<'_> {
             let outputs = self.outputs(run_key, &dag, expand).await?;
             let elements = expand.elements(|task, key| outputs.get(&(task, key)).cloned().flatten());
             let (state, note) = match elements {
-                Ok(elements) if elements.is_empty() => (TaskState::Skipped, "there is nothing to expand over".to_owned()),
+                Ok(elements) if elements.is_empty() => {
+                    (TaskState::Skipped, "there is nothing to expand over".to_owned())
+                }
                 Ok(elements) => {
                     let elements: Vec<Element> = (0..)
                         .zip(elements)
@@ -65,13 +67,7 @@ impl Step<'_> {
         })
     }
 
-    async fn make_instances(
-        &mut self,
-        run_key: i64,
-        dag: &Dag,
-        members: &[usize],
-        elements: &[Element],
-    ) -> Result<()> {
+    async fn make_instances(&mut self, run_key: i64, dag: &Dag, members: &[usize], elements: &[Element]) -> Result<()> {
         let mut rows: Vec<TaskRow> = Vec::new();
         let mut again = false;
         for &index in members {

@@ -189,8 +189,7 @@ impl<'a> Step<'a> {
                 .iter()
                 .filter(|(task_id, _)| run.dag.index_of(task_id).is_some_and(|index| run.dag.is_leaf(index)))
                 .map(|(_, state)| *state);
-            let outcome =
-                if run.lock.is_failing { RunState::Failed } else { towpath_model::run::outcome(leaves) };
+            let outcome = if run.lock.is_failing { RunState::Failed } else { towpath_model::run::outcome(leaves) };
             if self.tx.finish_run(key, outcome, self.now).await? {
                 self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);

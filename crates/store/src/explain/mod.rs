@@ -284,9 +284,12 @@ impl Store {
 
     /// Some of the upstream instances in the states that are asked for.
     async fn asked(&self, facts: &RunFacts, asked: &Asked) -> Result<Vec<Other>> {
-        let ids: Vec<&str> =
-            facts.dag.upstream(asked.index).chain(facts.dag.setups_above(asked.index).iter().copied())
-                .map(|index| facts.dag.tasks()[index].task_id.as_str()).collect();
+        let ids: Vec<&str> = facts
+            .dag
+            .upstream(asked.index)
+            .chain(facts.dag.setups_above(asked.index).iter().copied())
+            .map(|index| facts.dag.tasks()[index].task_id.as_str())
+            .collect();
         let mut found = Vec::new();
         let mut rest = ids.as_slice();
         for size in LOOKS.into_iter().chain(std::iter::repeat(LOOKS[1])) {

@@ -21,6 +21,7 @@ both!(
     a_rule_that_does_not_wait_waits_for_the_elements,
     a_cleared_group_follows_its_new_elements,
     a_thousand_instances_end,
+    ends_inside_and_outside_count_together,
 );
 
 /// `list`, then a group `g` of `a` and `b` over its result, then `end`.
@@ -61,10 +62,13 @@ async fn claims(store: &Store, worker: i64) -> BTreeMap<(String, i32), ClaimedTa
 }
 
 async fn each_instance_follows_its_own(store: Store) {
-    sync(&store, dag("d", &SHAPE[1..], |spec| {
-        spec.tasks[0].upstream.clear();
-        over_values(spec);
-    }))
+    sync(
+        &store,
+        dag("d", &SHAPE[1..], |spec| {
+            spec.tasks[0].upstream.clear();
+            over_values(spec);
+        }),
+    )
     .await;
     let run = manual(&store, "d").await.key;
     let worker = worker(&store).await;
@@ -126,10 +130,16 @@ async fn a_branch_in_a_group_speaks_of_its_own_instance(store: Store) {
         ("after", "bash", &["g.pick"]),
         ("end", "bash", &["g.left", "g.right"]),
     ];
-    sync(&store, dag("d", &shape, |spec| {
-        over_values(spec);
-        spec.tasks.iter_mut().filter(|task| task.task_id == "end").for_each(|t| t.trigger_rule = TriggerRule::NoneFailed);
-    }))
+    sync(
+        &store,
+        dag("d", &shape, |spec| {
+            over_values(spec);
+            spec.tasks
+                .iter_mut()
+                .filter(|task| task.task_id == "end")
+                .for_each(|t| t.trigger_rule = TriggerRule::NoneFailed);
+        }),
+    )
     .await;
     let run = manual(&store, "d").await.key;
     let worker = worker(&store).await;
@@ -162,10 +172,13 @@ async fn what_follows_waits_for_all_instances(store: Store) {
 }
 
 async fn a_rule_that_does_not_wait_waits_for_the_elements(store: Store) {
-    sync(&store, dag("d", &SHAPE, |spec| {
-        over_list(spec);
-        spec.tasks[2].trigger_rule = TriggerRule::Always;
-    }))
+    sync(
+        &store,
+        dag("d", &SHAPE, |spec| {
+            over_list(spec);
+            spec.tasks[2].trigger_rule = TriggerRule::Always;
+        }),
+    )
     .await;
     let run = manual(&store, "d").await.key;
     let worker = worker(&store).await;
@@ -191,14 +204,20 @@ async fn a_cleared_group_follows_its_new_elements(store: Store) {
         assert_eq!(run_state(&store, run).await, RunState::Success);
     }
     let found = all(&store, run).await;
-    assert_eq!((found["g.b[0]"].as_str(), found["g.b[1]"].as_str(), found["end"].as_str()), ("success", "removed", "success"));
+    assert_eq!(
+        (found["g.b[0]"].as_str(), found["g.b[1]"].as_str(), found["end"].as_str()),
+        ("success", "removed", "success")
+    );
 }
 
 async fn a_thousand_instances_end(store: Store) {
-    sync(&store, dag("d", &SHAPE, |spec| {
-        over_list(spec);
-        spec.max_active_tasks = 200;
-    }))
+    sync(
+        &store,
+        dag("d", &SHAPE, |spec| {
+            over_list(spec);
+            spec.max_active_tasks = 200;
+        }),
+    )
     .await;
     let run = manual(&store, "d").await.key;
     let worker = worker(&store).await;
@@ -206,4 +225,18 @@ async fn a_thousand_instances_end(store: Store) {
     let ran = drain(&store, 4, |_| ReportOutcome::Success).await;
     assert_eq!(ran.len(), 2_001);
     assert_eq!(run_state(&store, run).await, RunState::Success);
+}
+
+async fn ends_inside_and_outside_count_together(store: Store) {
+    let shape: [(&str, &str, &[&str]); 3] =
+        [("out", "bash", &[]), ("g.a", "bash", &[]), ("g.b", "bash", &["g.a", "out"])];
+    sync(&store, dag("d", &shape, over_values)).await;
+    let run = manual(&store, "d").await.key;
+    let worker = worker(&store).await;
+    let reports: Vec<Report> =
+        claims(&store, worker).await.values().map(|task| ended(task, ReportOutcome::Success)).collect();
+    assert_eq!(reports.len(), 4);
+    send(&store, &reports).await;
+    let found = all(&store, run).await;
+    assert_eq!(["g.b[0]", "g.b[1]", "g.b[2]"].map(|id| found[id].as_str()), ["queued"; 3], "all in one step");
 }
