@@ -20,5 +20,5 @@ mod random;
 mod reports;
 mod runs;
 mod secrets;
-mod versions;
 mod setups;
+mod versions;
