@@ -136,9 +136,8 @@ fn write_flow_dags(folder: &Path) -> Result<()> {
     std::fs::write(folder.join("mapped.yaml"), format!("{head}{mapped}"))?;
     std::fs::write(folder.join("one.yaml"), format!("{head}  t: {{ operator: short_circuit, condition: true }}\n"))?;
     // A pool that does not exist has no slots.
-    let blocked: String = (0..100)
-        .map(|i| format!("  t{i:03}: {{ operator: bash, bash_command: 'true', pool: closed }}\n"))
-        .collect();
+    let blocked: String =
+        (0..100).map(|i| format!("  t{i:03}: {{ operator: bash, bash_command: 'true', pool: closed }}\n")).collect();
     std::fs::write(folder.join("blocked.yaml"), format!("{head}{blocked}"))?;
     let files: Vec<String> = (0..SENSORS).map(|i| format!("never_{i}")).collect();
     let sensors = format!(
