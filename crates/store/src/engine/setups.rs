@@ -167,6 +167,7 @@ impl Step<'_> {
                 outcome: outcome.clone(),
                 note: Some(why.to_owned()),
                 xcoms: Vec::new(),
+                asset_extra: serde_json::Map::new(),
                 ended_at: self.now,
             })
             .collect();
