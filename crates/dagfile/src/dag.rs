@@ -22,6 +22,7 @@ use crate::node::{Key, Node, Span, double_keys_of};
 use crate::resolve::{Reference, resolve};
 use crate::schedule;
 use crate::task::{self, Context, Defaults, check_id, params, unsupported_in};
+use crate::teardown;
 
 /// Most bytes of a file of documentation, which is stored with every version of its DAG.
 const MOST_DOC_BYTES: u64 = 1024 * 1024;
@@ -169,6 +170,7 @@ fn settings(
     if let Some(tasks) = fields.integer("max_active_tasks", 1, report) {
         spec.max_active_tasks = tasks as u32;
     }
+    spec.fail_fast = fields.bool("fail_fast", report).unwrap_or(false);
     spec.dagrun_timeout = fields.duration("dagrun_timeout", report);
     spec.is_paused_upon_creation = fields.bool("is_paused_upon_creation", report);
     spec.render_template_as_native_obj = fields.bool("render_template_as_native_obj", report).unwrap_or(false);
@@ -254,6 +256,9 @@ fn tasks<'n>(
     resolve(&mut spec.tasks, &places, &context.groups, limits.dependencies, report);
     if report.errors() == before {
         expand::complete(&mut spec.tasks, &places, report);
+        spec.mapped_groups = expand::groups(&context.groups, &spec.tasks, report);
+        teardown::complete(&mut spec.tasks, &places, report);
+        teardown::check(spec, &spans, report);
     }
     let ids = spec.tasks.iter().map(|task| task.task_id.clone());
     ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()

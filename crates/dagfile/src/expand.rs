@@ -8,6 +8,7 @@ use towpath_model::operator::OperatorSpec;
 
 use crate::diagnostic::Reporter;
 use crate::fields::{Fields, wrong};
+use crate::group::Groups;
 use crate::node::{Key, Kind, Node};
 use crate::resolve::{Place, Reference};
 
@@ -32,7 +33,41 @@ impl<'n> Mapping<'n> {
     /// Reads the keys of a task.
     pub(crate) fn read(fields: &Fields<'n>, operator: &'static OperatorSpec, report: &mut Reporter) -> Self {
         let mut found = Self::default();
-        let given: Vec<&str> = KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
+        if let Some((name, node)) = Self::given(fields, report) {
+            found.read_expand(name, node, operator, report);
+        }
+        if let Some(node) = fields.get("partial").filter(|node| !node.is_null()) {
+            found.read_partial(node, operator, report);
+        }
+        found
+    }
+
+    /// Reads the keys of a task group, whose elements are names for the templates of its tasks.
+    pub(crate) fn of_group(fields: &Fields<'n>, report: &mut Reporter) -> Self {
+        let mut found = Self::default();
+        let Some((name, node)) = Self::given(fields, report) else { return found };
+        if name == "expand_kwargs" {
+            found.expand = found.source(name, node, report).map(Expand::Kwargs);
+            return found;
+        }
+        let Some(entries) = node.as_map().filter(|entries| !entries.is_empty()) else {
+            wrong(report, node, name, "a mapping of names, such as {file: list_files.output}");
+            return found;
+        };
+        let mut sources = IndexMap::new();
+        for (key, value) in entries {
+            if let Some(source) = found.source(&key.text, value, report) {
+                sources.insert(key.text.clone(), source);
+            }
+        }
+        found.expand = Some(if name == "expand_zip" { Expand::Zip(sources) } else { Expand::Product(sources) });
+        found
+    }
+
+    /// The way that is used to write it.
+    fn given(fields: &Fields<'n>, report: &mut Reporter) -> Option<(&'static str, &'n Node)> {
+        let given: Vec<&'static str> =
+            KEYS.into_iter().filter(|key| fields.get(key).is_some_and(|n| !n.is_null())).collect();
         if let [_, second, ..] = given.as_slice()
             && let Some((key, _)) = fields.entry(second)
         {
@@ -40,15 +75,8 @@ impl<'n> Mapping<'n> {
                 .error(key.span, format!("`{}` and `{second}` cannot be given together", given[0]))
                 .help("`expand` makes every combination, `expand_zip` pairs, `expand_kwargs` takes a list of mappings");
         }
-        if let Some(name) = given.first()
-            && let Some(node) = fields.get(name)
-        {
-            found.read_expand(name, node, operator, report);
-        }
-        if let Some(node) = fields.get("partial").filter(|node| !node.is_null()) {
-            found.read_partial(node, operator, report);
-        }
-        found
+        let name = given.first()?;
+        Some((name, fields.get(name)?))
     }
 
     fn read_expand(&mut self, name: &str, node: &'n Node, operator: &'static OperatorSpec, report: &mut Reporter) {
@@ -146,23 +174,41 @@ fn output(text: &str) -> Option<(&str, Option<&str>)> {
 /// Turns the names of tasks in `expand` into their full ids, once dependencies are resolved.
 pub(crate) fn complete(tasks: &mut [Task], places: &[Place], report: &mut Reporter) {
     for (task, place) in tasks.iter_mut().zip(places) {
-        let upstream = task.upstream.clone();
         let Some(expand) = &mut task.expand else { continue };
-        let sources: Vec<&mut Source> = match expand {
-            Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
-            Expand::Kwargs(source) => vec![source],
-        };
-        for source in sources {
-            let Source::Output { task_id, .. } = source else { continue };
-            let suffix = format!(".{task_id}");
-            let exact = upstream.iter().find(|id| *id == task_id);
-            if let Some(id) = exact.or_else(|| upstream.iter().find(|id| id.ends_with(&suffix))) {
-                task_id.clone_from(id);
-            } else if let Some(reference) = place.references.iter().find(|reference| reference.text == *task_id) {
-                report
-                    .error(reference.span, format!("`{task_id}` is a task group, which has no result"))
-                    .help("name the task in it whose result is meant");
-            }
+        complete_one(expand, &task.upstream, &place.references, report);
+    }
+}
+
+/// What the mapped groups are expanded over, by their ids.
+pub(crate) fn groups(groups: &Groups<'_>, tasks: &[Task], report: &mut Reporter) -> IndexMap<String, Expand> {
+    let mut found = IndexMap::new();
+    for group in groups.all() {
+        let Some(mut expand) = group.expand.clone() else { continue };
+        let id = groups.group_id(group);
+        let members = tasks.iter().filter(|task| task.map_group.as_ref() == Some(&id));
+        let upstream: Vec<String> = members.flat_map(|task| task.upstream.iter().cloned()).collect();
+        complete_one(&mut expand, &upstream, &group.dependencies, report);
+        found.insert(id, expand);
+    }
+    found.sort_keys();
+    found
+}
+
+fn complete_one(expand: &mut Expand, upstream: &[String], references: &[Reference], report: &mut Reporter) {
+    let sources: Vec<&mut Source> = match expand {
+        Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
+        Expand::Kwargs(source) => vec![source],
+    };
+    for source in sources {
+        let Source::Output { task_id, .. } = source else { continue };
+        let suffix = format!(".{task_id}");
+        let exact = upstream.iter().find(|id| *id == task_id);
+        if let Some(id) = exact.or_else(|| upstream.iter().find(|id| id.ends_with(&suffix))) {
+            task_id.clone_from(id);
+        } else if let Some(reference) = references.iter().find(|reference| reference.text == *task_id) {
+            report
+                .error(reference.span, format!("`{task_id}` is a task group, which has no result"))
+                .help("name the task in it whose result is meant");
         }
     }
 }

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use towpath_model::expand::Expand;
+
 use crate::diagnostic::Reporter;
+use crate::expand::Mapping;
 use crate::fields::{Fields, wrong};
 use crate::keys;
 use crate::node::{Kind, Node, Span};
@@ -23,6 +26,8 @@ pub(crate) struct Group<'n> {
     prefix: bool,
     pub(crate) dependencies: Vec<Reference>,
     pub(crate) defaults: Option<Defaults<'n>>,
+    /// What it is mapped over.
+    pub(crate) expand: Option<Expand>,
 }
 
 /// The groups of a DAG by name.
@@ -44,6 +49,13 @@ impl<'n> Groups<'n> {
             groups.0.insert(group.name.clone(), group);
         }
         groups.check_parents(report);
+        for group in groups.all().filter(|group| group.expand.is_some()) {
+            if let Some(outer) = groups.around(&group.name).find(|outer| outer.expand.is_some()) {
+                report
+                    .error(group.span, format!("task group `{}` is mapped inside of the mapped group `{}`", group.name, outer.name))
+                    .help("only one of the groups around a task can be mapped; expand over the combinations in one of them");
+            }
+        }
         groups
     }
 
@@ -105,6 +117,11 @@ impl<'n> Groups<'n> {
     /// The group and those around it, innermost first.
     pub(crate) fn chain(&self, name: &str) -> impl Iterator<Item = &Group<'n>> {
         self.0.get(name).into_iter().chain(self.around(name))
+    }
+
+    /// The mapped group that a group is or is in.
+    pub(crate) fn mapped(&self, name: &str) -> Option<&Group<'n>> {
+        self.chain(name).find(|group| group.expand.is_some())
     }
 
     /// The id of a task in the group: `outer.inner.task`. As in Airflow, a group without a prefix
@@ -170,12 +187,17 @@ fn group<'n>(name: Option<(String, Span)>, node: &'n Node, report: &mut Reporter
         .text("parent_group_name", report)
         .map(|text| (text, fields.get("parent_group_name").map_or(span, |n| n.span)));
     let references = fields.list("dependencies", report).into_iter();
+    let mapping = Mapping::of_group(&fields, report);
     Some(Group {
         name,
         span,
         parent,
         prefix: fields.bool("prefix_group_id", report).unwrap_or(true),
-        dependencies: references.map(|(text, node)| Reference { text, span: node.span }).collect(),
+        dependencies: references
+            .map(|(text, node)| Reference { text, span: node.span })
+            .chain(mapping.references)
+            .collect(),
         defaults: fields.get("default_args").map(|node| Defaults::read(node, report)),
+        expand: mapping.expand,
     })
 }

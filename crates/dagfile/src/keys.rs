@@ -112,7 +112,8 @@ pub(crate) const DAG: &[KeySpec] = &[
     key("task_groups", KeyKind::Groups, "Groups of tasks: a list with group_names or a mapping"),
     key("default_view", KeyKind::Ignored, ""),
     key("orientation", KeyKind::Ignored, ""),
-    key("fail_fast", KeyKind::Unsupported, ""),
+    key("fail_fast", KeyKind::Bool, "The first task that fails ends the run; teardowns still run (default false)")
+        .aka(&["fail_stop"]),
     key("max_consecutive_failed_dag_runs", KeyKind::Ignored, ""),
     key("access_control", KeyKind::Ignored, ""),
     key("owner_links", KeyKind::Ignored, ""),
@@ -183,6 +184,14 @@ pub(crate) const TASK: &[KeySpec] = &[
     ),
     key("expand_zip", KeyKind::Any, "As expand, but the first elements together, then the second ones"),
     key("expand_kwargs", KeyKind::Any, "Run once for each mapping of arguments in a list or in the result of a task"),
+    key("setup", KeyKind::Bool, "It makes what the tasks between it and its teardowns need (default false)"),
+    key("teardown", KeyKind::Bool, "It takes away what setups have made, also after failures (default false)"),
+    key("setups", KeyKind::TextList, "Tasks that a teardown is for: they become setups, and it waits for them"),
+    key(
+        "on_failure_fail_dagrun",
+        KeyKind::Bool,
+        "Of a teardown: its failure is one of the run, which else ends without regard to it (default false)",
+    ),
     key("partial", KeyKind::Any, "Arguments that all instances of a mapped task share"),
     key("map_index_template", KeyKind::Unsupported, ""),
     key(
@@ -218,6 +227,10 @@ pub(crate) const TASKS_OWN: &[&str] = &[
     "expand",
     "expand_zip",
     "expand_kwargs",
+    "setup",
+    "teardown",
+    "setups",
+    "on_failure_fail_dagrun",
     "partial",
     "variables_as_arguments",
 ];
@@ -233,6 +246,13 @@ pub(crate) const GROUP: &[KeySpec] = &[
     key("parent_group_name", KeyKind::Text, "The group that it belongs to"),
     key("prefix_group_id", KeyKind::Bool, "Put `group.` before the ids of its tasks (default true)"),
     key("default_args", KeyKind::DefaultArgs, "Settings of its tasks that do not set them themselves"),
+    key(
+        "expand",
+        KeyKind::Any,
+        "Run all its tasks once for each element: {name: list, mapping or task.output}, read as {{ group.name }}",
+    ),
+    key("expand_zip", KeyKind::Any, "As expand, but the first elements together, then the second ones"),
+    key("expand_kwargs", KeyKind::Any, "Run all its tasks once for each mapping in a list or in the result of a task"),
     key("ui_color", KeyKind::Ignored, ""),
     key("ui_fgcolor", KeyKind::Ignored, ""),
 ];

@@ -35,6 +35,7 @@ mod resolve;
 mod schedule;
 pub mod schema;
 mod task;
+mod teardown;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, nearest};

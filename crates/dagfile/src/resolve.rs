@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use towpath_model::dag::Task;
+use towpath_model::teardown::Role;
 
 use crate::diagnostic::Reporter;
 use crate::group::{Group, Groups};
@@ -28,6 +29,8 @@ pub(crate) struct Place {
     pub(crate) short_at: usize,
     /// What it waits for.
     pub(crate) references: Vec<Reference>,
+    /// Those of the references that are the setups of a teardown.
+    pub(crate) setups: Vec<Reference>,
 }
 
 /// Fills in the `upstream` of `tasks`, whose ids are complete; `places` has one for each of them.
@@ -73,6 +76,9 @@ struct Book<'a> {
     /// Of each group, its tasks and those of the groups in it.
     members: Vec<Vec<u32>>,
     ids: Vec<&'a str>,
+    roles: Vec<Role>,
+    /// Where the setups of teardowns are named.
+    setups: HashSet<Span>,
 }
 
 impl<'a> Book<'a> {
@@ -109,7 +115,9 @@ impl<'a> Book<'a> {
         for (group, number) in list.iter().zip(0..) {
             group_by_name.entry(group.name.clone()).or_insert(number);
         }
-        Self { groups, list, by_id, by_short, group_by_name, chains, group_of, members, ids }
+        let roles = tasks.iter().map(|task| task.role).collect();
+        let setups = places.iter().flat_map(|place| place.setups.iter().map(|setup| setup.span)).collect();
+        Self { groups, list, by_id, by_short, group_by_name, chains, group_of, members, ids, roles, setups }
     }
 
     fn chain_of_task(&self, task: u32) -> &[u32] {
@@ -229,13 +237,23 @@ impl Graph {
         Some(())
     }
 
-    /// The last tasks of a group: those that no other of the group waits for.
+    /// The last tasks of a group: those that no other of the group waits for. As in Airflow, teardowns
+    /// are left out, and so are setups that only teardowns of the group wait for.
     fn last_of(&self, group: u32, book: &Book<'_>) -> Vec<u32> {
         let mut tasks = HashSet::new();
         let mut groups = HashSet::new();
+        let mut torn_down = HashSet::new();
         for &member in &book.members[group as usize] {
-            for (target, _) in &self.upstream[member as usize] {
+            let is_teardown = book.roles[member as usize].is_teardown();
+            for (target, span) in &self.upstream[member as usize] {
                 match target {
+                    Target::Task(task) if is_teardown => {
+                        if book.roles[*task as usize].is_setup() || book.setups.contains(span) {
+                            torn_down.insert(*task);
+                        }
+                        false
+                    }
+                    Target::Group(_) if is_teardown => false,
                     Target::Task(task) => tasks.insert(*task),
                     Target::Group(other) => groups.insert(*other),
                 };
@@ -243,7 +261,11 @@ impl Graph {
         }
         let is_followed =
             |task: &u32| tasks.contains(task) || book.chain_of_task(*task).iter().any(|group| groups.contains(group));
-        book.members[group as usize].iter().copied().filter(|task| !is_followed(task)).collect()
+        let members = book.members[group as usize].iter().copied();
+        let last: Vec<u32> =
+            members.filter(|task| !book.roles[*task as usize].is_teardown() && !is_followed(task)).collect();
+        let work: Vec<u32> = last.iter().copied().filter(|task| !torn_down.contains(task)).collect();
+        if work.is_empty() { last } else { work }
     }
 
     /// The edges, as numbers of the tasks that each task waits for.

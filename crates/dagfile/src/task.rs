@@ -22,6 +22,7 @@ use crate::group::Groups;
 use crate::keys::{self, KeyKind};
 use crate::node::{Key, Kind, Node, Span};
 use crate::resolve::{Place, Reference};
+use crate::teardown;
 
 /// A task with what has to be resolved in the DAG.
 pub(crate) struct Read {
@@ -115,6 +116,9 @@ pub(crate) fn read<'n>(
     let operator = operator_of(&fields, node, &id, report);
     let mut references = references(&fields, "dependencies", report);
     references.extend(crate::etl::inputs(&fields, operator, report));
+    let setups = self::references(&fields, "setups", report);
+    references.extend(setups.iter().cloned());
+    let role = teardown::role(&fields, report);
     let chain = group.iter().flat_map(|name| context.groups.chain(name));
     let levels: Vec<&Defaults<'n>> =
         chain.filter_map(|group| group.defaults.as_ref()).chain(&context.defaults).collect();
@@ -137,7 +141,14 @@ pub(crate) fn read<'n>(
         report.error(span, message).help(format!("an id has at most {MOST_ID_CHARS}"));
         return None;
     }
-    let place = Place { group, short_at: full_id.len() - id.len(), references };
+    let mapped_group = group.as_deref().and_then(|group| context.groups.mapped(group));
+    if let (Some(mapped), Some(_)) = (mapped_group, &mapping.expand) {
+        report
+            .error(span, format!("task `{id}` is mapped inside of the mapped task group `{}`", mapped.name))
+            .help("expand the group over the combinations, or move the task out of it");
+    }
+    let map_group = mapped_group.map(|mapped| context.groups.group_id(mapped));
+    let place = Place { group, short_at: full_id.len() - id.len(), references, setups };
     let mut task = Task::new(full_id, operator.name);
     task.args = args;
     if let Some(owner) = &context.owner {
@@ -146,6 +157,11 @@ pub(crate) fn read<'n>(
     settings(&mut task, &fields, report);
     task.inlets = context.assets.inlets(fields.get("inlets"), report);
     task.outlets = context.assets.outlets(fields.get("outlets"), report);
+    if role.is_teardown() {
+        task.trigger_rule = TriggerRule::AllDoneSetupSuccess;
+    }
+    task.role = role;
+    task.map_group = map_group;
     mapping.finish(&mut task);
     if let Some(node) = fields.get("params")
         && context.checked_params.borrow_mut().insert(node.span)

@@ -51,6 +51,33 @@ fn broken_files() {
             "group inside of itself",
             "task_groups:\n  a: {parent_group_name: b}\n  b: {parent_group_name: a}\ntasks:\n  t: {operator: empty}\n",
         ),
+        ("setup and teardown", "tasks:\n  a: {operator: empty, setup: true, teardown: true}\n"),
+        (
+            "setups of no teardown",
+            "tasks:\n  s: {operator: empty}\n  a: {operator: empty, teardown: false, setups: [s]}\n",
+        ),
+        ("on_failure_fail_dagrun of work", "tasks:\n  a: {operator: empty, on_failure_fail_dagrun: true}\n"),
+        (
+            "rule of a teardown",
+            "tasks:\n  s: {operator: empty}\n  t: {operator: empty, setups: [s], trigger_rule: all_done}\n",
+        ),
+        (
+            "rule behind a setup",
+            "tasks:\n  s: {operator: empty, setup: true}\n  a: {operator: empty, dependencies: [s], trigger_rule: all_done}\n",
+        ),
+        (
+            "teardown as setup, group as setup",
+            "task_groups:\n  g: {}\ntasks:\n  x: {operator: empty, task_group_name: g}\n  t: {operator: empty, teardown: true}\n  u: {operator: empty, setups: [t, g]}\n",
+        ),
+        ("rule of a fail_fast DAG", "fail_fast: true\ntasks:\n  a: {operator: empty, trigger_rule: all_done}\n"),
+        (
+            "mapped inside of a mapped group",
+            "task_groups:\n  g: {expand: {x: [1]}}\n  h: {parent_group_name: g, expand: {y: [1]}}\ntasks:\n  a: {operator: bash, task_group_name: g, expand: {bash_command: [a]}}\n",
+        ),
+        (
+            "group expanded over what is no list",
+            "task_groups:\n  g: {expand: {x: 5}}\n  h: {expand: [1]}\n  i: {expand: {x: nothing.output}}\ntasks:\n  a: {operator: empty, task_group_name: g}\n  b: {operator: empty, task_group_name: i}\n",
+        ),
         ("not a mapping", "- a\n- b\n"),
         ("empty", "# nothing\n"),
         ("syntax", "tasks:\n  a: {operator: empty\n  b: x\n"),

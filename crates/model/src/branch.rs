@@ -31,15 +31,20 @@ pub struct UnknownChoice {
     pub direct: Vec<String>,
 }
 
-/// The positions of the tasks that `skips` rules out behind the task at `index`.
+/// The positions of the tasks that `skips` rules out behind the task at `index`; teardowns never are.
 ///
 /// # Errors
 /// [`UnknownChoice`] for the name of something that the DAG does not have.
 pub fn skipped(dag: &Dag, index: usize, skips: &Skips) -> Result<BTreeSet<usize>, UnknownChoice> {
     let direct: BTreeSet<usize> = dag.downstream(index).collect();
+    // What has been made is taken away again, whatever was decided about the work in between.
+    let without_teardowns = |mut tasks: BTreeSet<usize>| {
+        tasks.retain(|index| !dag.tasks()[*index].role.is_teardown());
+        tasks
+    };
     match skips {
-        Skips::Direct => Ok(direct),
-        Skips::All => Ok(dag.descendants(direct)),
+        Skips::Direct => Ok(without_teardowns(direct)),
+        Skips::All => Ok(without_teardowns(dag.descendants(direct))),
         Skips::AllExcept(chosen) => {
             let mut kept = BTreeSet::new();
             for name in chosen {
@@ -51,7 +56,7 @@ pub fn skipped(dag: &Dag, index: usize, skips: &Skips) -> Result<BTreeSet<usize>
                 kept.extend(tasks);
             }
             let kept = dag.descendants(kept);
-            Ok(direct.difference(&kept).copied().collect())
+            Ok(without_teardowns(direct.difference(&kept).copied().collect()))
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::canonical;
 use crate::expand::Expand;
 use crate::params::{Checkers, Param, ParamError};
 use crate::retry::RetryPolicy;
+use crate::teardown::{Role, Scopes};
 use crate::timetable::Schedule;
 use crate::trigger_rule::TriggerRule;
 
@@ -74,6 +75,12 @@ pub struct DagSpec {
     pub render_template_as_native_obj: bool,
     #[serde(default)]
     pub params: IndexMap<String, Param>,
+    /// The first task that fails ends the run: what runs fails, what has not started is skipped, teardowns run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fail_fast: bool,
+    /// What the mapped task groups are expanded over, by the ids of the groups.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub mapped_groups: IndexMap<String, Expand>,
     /// Who is told how its runs end; tasks have alerts of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
@@ -135,6 +142,12 @@ pub struct Task {
     /// What it is mapped over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
+    /// Whether it makes or takes away what other tasks need.
+    #[serde(default, skip_serializing_if = "Role::is_work")]
+    pub role: Role,
+    /// The mapped task group that it belongs to, one of [`DagSpec::mapped_groups`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_group: Option<String>,
 }
 
 fn yes() -> bool {
@@ -212,7 +225,11 @@ pub struct Dag {
     weights: Vec<i64>,
     pools: Vec<String>,
     gated: bool,
+    has_setups: bool,
+    leaves: Vec<bool>,
     hash: String,
+    /// Found out when a run first asks.
+    scopes: OnceLock<Scopes>,
     /// Compiled at the first run that is asked for; most processes that read a DAG never do.
     checkers: OnceLock<Checkers>,
 }
@@ -264,9 +281,23 @@ impl Dag {
         let pools: BTreeSet<String> = spec.tasks.iter().map(|t| t.pool.clone()).collect();
         let pools = pools.into_iter().collect();
         let gated = spec.tasks.iter().any(|task| !task.gates.is_open());
-        let checkers = OnceLock::new();
-        let mut dag = Self { gated, weights: Vec::new(), spec, graph, topological, by_id, pools, hash, checkers };
+        let has_setups = spec.tasks.iter().any(|task| !task.role.is_work());
+        let mut dag = Self {
+            gated,
+            has_setups,
+            leaves: Vec::new(),
+            weights: Vec::new(),
+            spec,
+            graph,
+            topological,
+            by_id,
+            pools,
+            hash,
+            scopes: OnceLock::new(),
+            checkers: OnceLock::new(),
+        };
         dag.weights = dag.priority_weights();
+        dag.leaves = crate::teardown::leaves(&dag);
         Ok(dag)
     }
 
@@ -341,10 +372,50 @@ impl Dag {
         self.upstream(index).count() as u32
     }
 
-    /// Whether nothing follows `index`: such tasks decide how a run ended.
+    /// Whether `index` decides how a run ended: nothing follows it but teardowns, and it is none
+    /// itself, apart from those whose failure is one of the run.
     #[must_use]
     pub fn is_leaf(&self, index: usize) -> bool {
-        self.downstream(index).next().is_none()
+        self.leaves[index]
+    }
+
+    /// Whether there are setup and teardown tasks.
+    #[must_use]
+    pub fn has_setups(&self) -> bool {
+        self.has_setups
+    }
+
+    /// Which setups each task needs.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        self.scopes.get_or_init(|| Scopes::new(self))
+    }
+
+    /// The setups that the task at `index` needs without being directly behind them.
+    #[must_use]
+    pub fn setups_above(&self, index: usize) -> &[usize] {
+        if self.has_setups { self.scopes().above(index) } else { &[] }
+    }
+
+    /// Whether the task at `index` has an instance for each of some elements, by itself or with its group.
+    #[must_use]
+    pub fn is_mapped(&self, index: usize) -> bool {
+        let task = &self.spec.tasks[index];
+        task.expand.is_some() || task.map_group.is_some()
+    }
+
+    /// Whether any task is mapped.
+    #[must_use]
+    pub fn has_mapped(&self) -> bool {
+        (0..self.spec.tasks.len()).any(|index| self.is_mapped(index))
+    }
+
+    /// Whether two tasks are of the same mapped group, so that each instance of the one looks at the
+    /// instance of the other with the same map index.
+    #[must_use]
+    pub fn is_local(&self, one: usize, other: usize) -> bool {
+        let group = &self.spec.tasks[one].map_group;
+        group.is_some() && *group == self.spec.tasks[other].map_group
     }
 
     /// Positions such that every task comes after its upstream.
@@ -520,6 +591,8 @@ impl Task {
             params: IndexMap::new(),
             gates: Gates::default(),
             expand: None,
+            role: Role::Work,
+            map_group: None,
         }
     }
 
@@ -557,6 +630,8 @@ impl DagSpec {
             is_paused_upon_creation: None,
             render_template_as_native_obj: false,
             params: IndexMap::new(),
+            fail_fast: false,
+            mapped_groups: IndexMap::new(),
             alerts: Vec::new(),
             tasks: Vec::new(),
         }

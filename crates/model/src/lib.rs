@@ -27,5 +27,6 @@ pub mod retry;
 pub mod run;
 pub mod sensor;
 pub mod state;
+pub mod teardown;
 pub mod timetable;
 pub mod trigger_rule;

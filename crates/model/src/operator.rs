@@ -164,6 +164,8 @@ pub const SPECS: &[OperatorSpec] = &[
             "airflow.providers.standard.operators.python.ExternalPythonOperator",
             "airflow.decorators.task",
             "airflow.decorators.task.python",
+            "airflow.decorators.setup",
+            "airflow.decorators.teardown",
             "airflow.sdk.task",
             "airflow.sdk.definitions.decorators.task",
         ],

@@ -6,7 +6,7 @@
 
 use crate::dag::{Dag, Task};
 use crate::state::TaskState;
-use crate::trigger_rule::{Because, Evaluation, UpstreamCounts, Verdict};
+use crate::trigger_rule::{BAD, Because, Evaluation, SKIPPED, UpstreamCounts, Verdict};
 
 /// A task instance as a new run starts with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,24 @@ pub fn evaluate(task: &Task, upstream: UpstreamCounts) -> Decision {
     Decision { state, because }
 }
 
+/// As [`evaluate`], for a task that needs setups which are not directly upstream of it: without the
+/// success of each of them it does not run, whatever its rule says.
+#[must_use]
+pub fn evaluate_within(task: &Task, upstream: UpstreamCounts, setups: UpstreamCounts) -> Decision {
+    if setups.failed + setups.upstream_failed > 0 {
+        return Decision { state: Some(TaskState::UpstreamFailed), because: Because::OneOf(BAD) };
+    }
+    if setups.skipped > 0 {
+        return Decision { state: Some(TaskState::Skipped), because: Because::OneOf(SKIPPED) };
+    }
+    let decision = evaluate(task, upstream);
+    let runs = matches!(decision.state, Some(TaskState::Scheduled | TaskState::Success));
+    if runs && setups.done() < setups.total {
+        return Decision { state: None, because: Because::Open };
+    }
+    decision
+}
+
 /// All task instances of a run that starts now, in the order of [`Dag::tasks`]. What ends without
 /// a worker has ended already, and so has everything that follows from that.
 #[must_use]
@@ -80,6 +98,25 @@ pub fn undecided(dag: &Dag) -> Vec<Initial> {
 mod tests {
     use super::*;
     use crate::dag::DagSpec;
+
+    #[test]
+    fn setups_come_before_the_rule() {
+        let mut task = Task::new("t", "bash");
+        task.trigger_rule = crate::trigger_rule::TriggerRule::Always;
+        let check = |ends: &[TaskState], expected| {
+            let mut setups = UpstreamCounts { total: 2, ..UpstreamCounts::default() };
+            ends.iter().for_each(|state| setups.record(*state, true));
+            assert_eq!(evaluate_within(&task, UpstreamCounts::default(), setups).state, expected, "{ends:?}");
+        };
+        use TaskState::{Failed, Removed, Scheduled, Skipped, Success, UpstreamFailed};
+        check(&[], None);
+        check(&[Success], None);
+        check(&[Success, Success], Some(Scheduled));
+        check(&[Success, Removed], Some(Scheduled));
+        check(&[Failed], Some(UpstreamFailed));
+        check(&[Skipped], Some(Skipped));
+        check(&[Skipped, UpstreamFailed], Some(UpstreamFailed));
+    }
 
     #[test]
     fn empty_tasks_end_at_once_and_the_next_is_scheduled() {

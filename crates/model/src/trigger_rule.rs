@@ -126,6 +126,19 @@ impl UpstreamCounts {
         self.success + self.failed + self.skipped + self.upstream_failed + self.removed
     }
 
+    /// Adds the counts of other upstream.
+    pub fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.success += other.success;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.upstream_failed += other.upstream_failed;
+        self.removed += other.removed;
+        self.setups += other.setups;
+        self.setup_success += other.setup_success;
+        self.setup_skipped += other.setup_skipped;
+    }
+
     /// Counts one upstream instance that ended as `outcome`. A state that is no end counts nothing.
     pub fn record(&mut self, outcome: TaskState, is_setup: bool) {
         match outcome {
@@ -215,8 +228,8 @@ impl TriggerRule {
 }
 
 const SUCCESS: &[TaskState] = &[TaskState::Success];
-const SKIPPED: &[TaskState] = &[TaskState::Skipped];
-const BAD: &[TaskState] = &[TaskState::Failed, TaskState::UpstreamFailed];
+pub(crate) const SKIPPED: &[TaskState] = &[TaskState::Skipped];
+pub(crate) const BAD: &[TaskState] = &[TaskState::Failed, TaskState::UpstreamFailed];
 const GOOD: &[TaskState] = &[TaskState::Success, TaskState::Skipped];
 const DONE: &[TaskState] = &[TaskState::Success, TaskState::Failed];
 const RAN: &[TaskState] = &[TaskState::Success, TaskState::Failed, TaskState::UpstreamFailed];

@@ -79,6 +79,9 @@ pub struct Context {
     pub conf: Map<String, Value>,
     /// Params of DAG and task, resolved against `conf`.
     pub params: Map<String, Value>,
+    /// The element of its mapped task group, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Map<String, Value>>,
     pub task_id: String,
     /// -1 for a task that is not mapped.
     pub map_index: i32,

@@ -132,8 +132,14 @@ pub(crate) trait TaskStatements {
 /// What branches, mapping and clearing take.
 #[async_trait]
 pub(crate) trait FlowStatements {
-    /// Marks all instances of the tasks as ruled out by a branch; the rows as they are.
-    async fn skip_by(&mut self, run_key: i64, task_ids: &[String], branch: &str) -> Result<Vec<TaskRow>>;
+    /// Marks the instances of the tasks in a range of map indices as ruled out by a branch; the rows as they are.
+    async fn skip_by(
+        &mut self,
+        run_key: i64,
+        task_ids: &[String],
+        indices: (i32, i32),
+        branch: &str,
+    ) -> Result<Vec<TaskRow>>;
     /// Forgets what those branches have ruled out.
     async fn forget_skips(&mut self, run_key: i64, branches: &[String]) -> Result<()>;
     /// The XComs of a task under a key, by map index, as JSON.
@@ -155,6 +161,12 @@ pub(crate) trait FlowStatements {
     async fn add_to_total(&mut self, run_key: i64, task_ids: &[String], more: i64) -> Result<()>;
     /// All instances of a run.
     async fn instances(&mut self, run_key: i64) -> Result<Vec<Instance>>;
+    /// All instances of those tasks.
+    async fn instances_of(&mut self, run_key: i64, task_ids: &[String]) -> Result<Vec<Instance>>;
+    /// The instances of those tasks that have not been decided on.
+    async fn undecided_of(&mut self, run_key: i64, task_ids: &[String]) -> Result<Vec<TaskRow>>;
+    /// Lets a running run fail when nothing in it is left to do.
+    async fn fail_later(&mut self, run_key: i64) -> Result<bool>;
     /// How many rows were where the batch says.
     async fn clear_tasks(&mut self, rows: &[ClearRow]) -> Result<u64>;
     async fn mark_tasks(&mut self, rows: &[MarkRow], now: DateTime<Utc>) -> Result<u64>;

@@ -26,6 +26,8 @@ pub(crate) struct RunLock {
     pub(crate) logical_date: Option<DateTime<Utc>>,
     pub(crate) max_active_tasks: i64,
     pub(crate) is_paused: bool,
+    /// It fails when its teardowns have ended.
+    pub(crate) is_failing: bool,
 }
 
 /// A queued run that may start.
@@ -140,6 +142,9 @@ pub(crate) struct MoveRow {
 pub(crate) struct OutcomeRow {
     pub(crate) run_key: i64,
     pub(crate) task_id: String,
+    /// Of the instances from this map index on.
+    pub(crate) map_from: i32,
+    pub(crate) map_to: i32,
     pub(crate) success: u32,
     pub(crate) failed: u32,
     pub(crate) skipped: u32,
@@ -282,11 +287,17 @@ pub(crate) struct MarkRow {
     pub(crate) note: String,
 }
 
+/// All map indices, -1 of what is not mapped among them.
+pub(crate) const EVERY_INDEX: (i32, i32) = (-1, i32::MAX);
+
 /// Counters of the direct upstream, counted anew.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CounterRow {
     pub(crate) run_key: i64,
     pub(crate) task_id: String,
+    /// Of the instances from this map index on.
+    pub(crate) map_from: i32,
+    pub(crate) map_to: i32,
     pub(crate) total: u32,
     pub(crate) success: u32,
     pub(crate) failed: u32,

@@ -75,6 +75,10 @@ async fn measure(dialect: &str, chain: f64, wide: f64) -> Result<()> {
     println!("  {:<38} {megabytes:>8.1} MB, {percent:.2}% of a core   bar 40 MB, 1%", "idle, after all of that");
     drop(daemon);
 
+    let flow = tempfile::tempdir()?;
+    let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
+    control_flow(flow.path(), database.as_ref().map(|db| db.url.as_str())).await?;
+
     let many = tempfile::tempdir()?;
     let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
     many_files(many.path(), database.as_ref().map(|db| db.url.as_str())).await
@@ -83,6 +87,64 @@ async fn measure(dialect: &str, chain: f64, wide: f64) -> Result<()> {
 fn row(what: &str, seconds: f64, bar: &str, ratio: Option<f64>) {
     let ratio = ratio.map_or_else(String::new, |ratio| format!(" = {ratio:.2}x the bare commands"));
     println!("  {what:<38} {seconds:>8.3} s   bar {bar}{ratio}");
+}
+
+/// Mapped instances next to plain tasks, waiting sensors, and what waits beside a new run.
+async fn control_flow(folder: &Path, database: Option<&str>) -> Result<()> {
+    write_flow_dags(&folder.join("dags"))?;
+    let daemon = Daemon::start(folder, database).await?;
+    daemon.wait_for_dags(5).await?;
+    daemon.timed("one", 3).await?;
+
+    let plain = INSTANCES as f64 / daemon.timed("plain", 2).await?;
+    let mapped = INSTANCES as f64 / daemon.timed("mapped", 2).await?;
+    println!("  {:<38} {plain:>9.0}/s", "10,000 plain tasks that do nothing");
+    let percent = 100.0 * mapped / plain;
+    println!("  {:<38} {mapped:>9.0}/s = {percent:.0}% of that   bar 80%", "10,000 mapped instances of one");
+
+    let before = daemon.start_latency("one", 30).await?;
+    for _ in 0..BLOCKED_RUNS {
+        daemon.trigger("blocked").await?;
+    }
+    let behind = daemon.start_latency("one", 30).await?;
+    let what = "start of a new run, nothing else waits";
+    println!("  {what:<38} {:>8.1} ms (median of 30)", before * 1_000.0);
+    let what = "  1,000 runs, 100,000 tasks wait";
+    println!("  {what:<38} {:>8.1} ms   bar: no more than that", behind * 1_000.0);
+
+    let run_id = daemon.trigger("sensors").await?;
+    daemon.wait_for_state("sensors", &run_id, "up_for_reschedule", SENSORS).await?;
+    let (_, with_sensors) = daemon.idle(Duration::from_secs(60))?;
+    println!("  {:<38} {with_sensors:>8.2}% of a core   bar 2%", "1,000 sensors that look once a minute");
+    Ok(())
+}
+
+/// Tasks that do nothing, as many as a mapped one has instances.
+const INSTANCES: usize = 10_000;
+const BLOCKED_RUNS: usize = 1_000;
+const SENSORS: u64 = 1_000;
+
+fn write_flow_dags(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let head = "schedule: null\nmax_active_tasks: 64\nmax_active_runs: 2000\ntasks:\n";
+    // A condition is looked at in the worker itself, so that no process counts.
+    let plain: String =
+        (0..INSTANCES).map(|i| format!("  t{i:05}: {{ operator: short_circuit, condition: true }}\n")).collect();
+    std::fs::write(folder.join("plain.yaml"), format!("{head}{plain}"))?;
+    let elements = vec!["true"; INSTANCES].join(", ");
+    let mapped = format!("  t: {{ operator: short_circuit, expand: {{ condition: [{elements}] }} }}\n");
+    std::fs::write(folder.join("mapped.yaml"), format!("{head}{mapped}"))?;
+    std::fs::write(folder.join("one.yaml"), format!("{head}  t: {{ operator: short_circuit, condition: true }}\n"))?;
+    // A pool that does not exist has no slots.
+    let blocked: String =
+        (0..100).map(|i| format!("  t{i:03}: {{ operator: bash, bash_command: 'true', pool: closed }}\n")).collect();
+    std::fs::write(folder.join("blocked.yaml"), format!("{head}{blocked}"))?;
+    let files: Vec<String> = (0..SENSORS).map(|i| format!("never_{i}")).collect();
+    let sensors = format!(
+        "  t: {{ operator: file_sensor, mode: reschedule, poke_interval: 60s, expand: {{ filepath: [{}] }} }}\n",
+        files.join(", ")
+    );
+    Ok(std::fs::write(folder.join("sensors.yaml"), format!("{head}{sensors}"))?)
 }
 
 /// 10,000 files: the first look at them, and one change.
@@ -224,6 +286,32 @@ impl Daemon {
             best = best.min(seconds_between(&run, "queued_at", "end_date")?);
         }
         Ok(best)
+    }
+
+    /// Seconds from a trigger to the start of the DAG's one task, the median of `runs`.
+    async fn start_latency(&self, dag_id: &str, runs: usize) -> Result<f64> {
+        let mut waits = Vec::with_capacity(runs);
+        for _ in 0..runs {
+            let run_id = self.trigger(dag_id).await?;
+            let run = self.ended(dag_id, &run_id).await?;
+            let path = format!("/api/v2/dags/{dag_id}/dagRuns/{}/taskInstances", run_id.replace('+', "%2B"));
+            let start = &self.get(&path).await?["task_instances"][0]["start_date"];
+            waits.push(seconds_between(&json!({"queued_at": run["queued_at"], "start": start}), "queued_at", "start")?);
+        }
+        waits.sort_by(f64::total_cmp);
+        Ok(waits[runs / 2])
+    }
+
+    /// Waits until so many task instances of a run are in a state.
+    async fn wait_for_state(&self, dag_id: &str, run_id: &str, state: &str, count: u64) -> Result<()> {
+        let start = Instant::now();
+        let run_id = run_id.replace('+', "%2B");
+        let path = format!("/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1&state={state}");
+        while self.get(&path).await?["total_entries"].as_u64().unwrap_or(0) < count {
+            anyhow::ensure!(start.elapsed() < LIMIT, "{count} tasks of {dag_id} do not become {state}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     /// `empty` tasks a second, over `runs` runs of 1,000 triggered one after the other.

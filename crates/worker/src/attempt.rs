@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use towpath_model::dag::{Dag, Task};
+use towpath_model::operator::ArgKind;
 use towpath_model::timetable::Bounds;
 use towpath_model::{branch, expand, operator, params};
 use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
@@ -219,6 +220,7 @@ pub(crate) async fn claimed_context(
         hostname: hostname.to_owned(),
         prev_data_interval_success: previous.as_ref().and_then(|run| run.data_interval),
         prev_start_date_success: previous.as_ref().and_then(|run| run.start_date),
+        group: claimed.element.clone().filter(|_| task.map_group.is_some()),
         ..context(dag, task, run)
     })
 }
@@ -239,6 +241,7 @@ pub(crate) fn context(dag: &Dag, task: &Task, run: &RunRecord) -> Context {
         data_interval: run.data_interval,
         conf: run.conf.clone(),
         params: resolved,
+        group: None,
         task_id: task.task_id.clone(),
         map_index: -1,
         try_number: 1,
@@ -272,8 +275,35 @@ fn next_run_after(dag: &Dag, run: &RunRecord) -> Option<chrono::DateTime<chrono:
 /// The arguments of a task, with its element where it is mapped.
 fn mapped_args(task: &Task, element: Option<&Map<String, Value>>) -> Result<Map<String, Value>, String> {
     match (element, operator::find(&task.operator)) {
+        (Some(element), Some(spec)) if task.map_group.is_some() => {
+            let mut args = task.args.clone();
+            for (name, value) in &mut args {
+                if spec.arg(name).is_some_and(|arg| matches!(arg.kind, ArgKind::Map | ArgKind::List | ArgKind::Any)) {
+                    fill_in(value, element);
+                }
+            }
+            Ok(args)
+        }
         (Some(element), Some(spec)) => expand::apply(spec, &task.args, element),
         _ => Ok(task.args.clone()),
+    }
+}
+
+/// Puts values of the element of a mapped group in place of texts that are nothing but their names, so that
+/// they keep their types. What is itself a template is left to be rendered as text, and once only.
+fn fill_in(value: &mut Value, element: &Map<String, Value>) {
+    match value {
+        Value::String(text) => {
+            let inner = text.trim().strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+            let name = inner.and_then(|name| name.trim().strip_prefix("group."));
+            if let Some(found) = name.and_then(|name| element.get(name)).filter(|found| !template::has_template(found))
+            {
+                *value = found.clone();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, element)),
+        Value::Object(map) => map.values_mut().for_each(|item| fill_in(item, element)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -393,6 +423,16 @@ mod tests {
         assert_eq!(xcoms[0].0, "return_value");
         let error = push_return_value(ok, &task, &mut Vec::new(), 9).unwrap_err();
         assert!(error.contains("`return_value` has 10 bytes"), "{error}");
+    }
+
+    #[test]
+    fn values_of_a_group_keep_their_types() {
+        let element = serde_json::json!({"n": 3, "rows": [1, 2], "odd": "{{ var.value.x }}"});
+        let element = element.as_object().unwrap();
+        let mut value = serde_json::json!({"a": "{{ group.n }}", "b": ["{{group.rows}}", "n is {{ group.n }}"], "c": "{{ group.odd }}", "d": "{{ group.no }}"});
+        fill_in(&mut value, element);
+        let expected = serde_json::json!({"a": 3, "b": [[1, 2], "n is {{ group.n }}"], "c": "{{ group.odd }}", "d": "{{ group.no }}"});
+        assert_eq!(value, expected);
     }
 
     #[test]

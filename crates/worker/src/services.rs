@@ -50,6 +50,19 @@ fn away(error: towpath_store::Error) -> ServiceError {
     ServiceError(error.to_string())
 }
 
+impl StoreServices {
+    /// The own map index, for a task in the same mapped group: one sees what has the same element.
+    async fn index_in_group(&self, task_id: &str) -> Result<Option<i32>, ServiceError> {
+        if self.task.map_index < 0 || self.task.task_id == task_id {
+            return Ok(None);
+        }
+        let dag = self.store.dag_of_version(self.run.version_id).await.map_err(away)?;
+        let places = (dag.index_of(&self.task.task_id), dag.index_of(task_id));
+        let is_local = matches!(places, (Some(one), Some(other)) if dag.is_local(one, other));
+        Ok(is_local.then_some(self.task.map_index))
+    }
+}
+
 #[async_trait]
 impl Services for StoreServices {
     async fn xcoms(&self, query: &XComQuery) -> Result<Vec<Value>, ServiceError> {
@@ -63,7 +76,11 @@ impl Services for StoreServices {
                 None => return Ok(Vec::new()),
             }
         };
-        let found = self.store.xcoms(run_key, &query.task_id, &query.key, query.map_index).await.map_err(away)?;
+        let map_index = match query.map_index {
+            None if run_key == self.run.key => self.index_in_group(&query.task_id).await?,
+            given => given,
+        };
+        let found = self.store.xcoms(run_key, &query.task_id, &query.key, map_index).await.map_err(away)?;
         Ok(found.into_iter().map(|xcom| xcom.value).collect())
     }
 

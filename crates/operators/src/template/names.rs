@@ -24,7 +24,8 @@ use crate::log::TaskLog;
 /// Names at the top level, for the template engine and for suggestions.
 #[rustfmt::skip]
 pub(super) const NAMES: &[&str] = &[
-    "conn", "dag", "dag_run", "data_interval_end", "data_interval_start", "ds", "ds_nodash", "execution_date", "inlet_events",
+    "conn", "dag", "dag_run", "data_interval_end", "data_interval_start", "ds", "ds_nodash", "execution_date", "group",
+    "inlet_events",
     "inlets",
     "logical_date", "macros", "outlets", "params", "prev_data_interval_end_success", "prev_data_interval_start_success",
     "prev_start_date_success", "run_id", "task", "task_instance", "task_instance_key_str", "ti", "triggering_asset_events",
@@ -84,6 +85,12 @@ impl Object for Root {
             })),
             "ti" | "task_instance" => Value::from_object(TaskInstance(Arc::clone(scope))),
             "params" => from_map(&context.params),
+            "group" => match &context.group {
+                Some(element) => from_map(element),
+                None => Value::from(invalid(
+                    "`group` is the element of a mapped task group, and this task is in none; give a group around it `expand`".to_owned(),
+                )),
+            },
             "var" => Value::from_pairs([
                 ("value", Value::from_object(Variables { scope: Arc::clone(scope), json: false })),
                 ("json", Value::from_object(Variables { scope: Arc::clone(scope), json: true })),

@@ -268,6 +268,7 @@ pub(crate) fn context() -> Context {
         logical_date: Some(logical_date),
         data_interval: Some(interval),
         conf: object(json!({"region": "eu", "n": 3})),
+        group: None,
         params: object(json!({"carrier": "AA", "flag": true, "none": null, "ids": [1, 2], "deep": {"x": "it's"}})),
         task_id: "load".into(),
         map_index: -1,

@@ -1,12 +1,12 @@
 //! From ended task instances to what follows from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use towpath_model::progress;
+use towpath_model::dag::Dag;
 use towpath_model::state::TaskState;
 
 use super::{Ready, Step};
-use crate::batch::{MoveRow, OutcomeRow, TaskRow};
+use crate::batch::{EVERY_INDEX, MoveRow, OutcomeRow, TaskRow};
 use crate::records::TaskKey;
 use crate::{Error, Result};
 
@@ -15,13 +15,21 @@ impl Step<'_> {
     /// follows. What may run is put into `ready`.
     pub(crate) async fn advance(&mut self) -> Result<()> {
         while !self.ended.is_empty() {
+            self.fail_fast().await?;
             let ended = std::mem::take(&mut self.ended);
             let outcomes = self.outcomes(&ended);
-            if outcomes.is_empty() {
-                continue;
+            // A statement changes a row once, and one may be behind its own instance and behind all of another.
+            let (far, near): (Vec<_>, Vec<_>) =
+                outcomes.into_iter().partition(|row| (row.map_from, row.map_to) == EVERY_INDEX);
+            let mut successors = if far.is_empty() { Vec::new() } else { self.tx.add_outcomes(&far).await? };
+            if !near.is_empty() {
+                let rows = self.tx.add_outcomes(&near).await?;
+                let keys: BTreeSet<&TaskKey> = rows.iter().map(|row| &row.key).collect();
+                successors.retain(|row| !keys.contains(&row.key));
+                successors.extend(rows);
             }
-            let successors = self.tx.add_outcomes(&outcomes).await?;
             self.decide(successors).await?;
+            self.look_below_setups(&ended).await?;
         }
         Ok(())
     }
@@ -31,15 +39,23 @@ impl Step<'_> {
         let mut moves = Vec::new();
         // Instances of one task stand or fall together until they have their elements.
         let mut to_expand: BTreeMap<(i64, String), TaskRow> = BTreeMap::new();
+        let mut groups: BTreeSet<(i64, String)> = BTreeSet::new();
+        let setups = self.setups(&rows).await?;
         for row in rows {
             if row.state != TaskState::None || self.decided.contains(&row.key) {
                 continue;
             }
             let Some(run) = self.runs.get(&row.key.run_key) else { continue };
             let Some(task) = run.dag.task(&row.key.task_id) else { continue };
-            let verdict = if row.skipped { Some(TaskState::Skipped) } else { progress::decide(task, row.upstream) };
+            let verdict = match row.skipped {
+                true => Some(TaskState::Skipped),
+                false => setups.judge(&run.dag, task, &row.key, row.upstream).state,
+            };
             match verdict {
                 None => {}
+                Some(TaskState::Scheduled | TaskState::Success) if task.map_group.is_some() && !row.expanded => {
+                    groups.extend(task.map_group.clone().map(|group| (row.key.run_key, group)));
+                }
                 Some(TaskState::Scheduled | TaskState::Success) if task.expand.is_some() && !row.expanded => {
                     to_expand.entry((row.key.run_key, row.key.task_id.clone())).or_insert(row);
                 }
@@ -67,6 +83,9 @@ impl Step<'_> {
         for row in to_expand.into_values() {
             self.expand(row).await?;
         }
+        for (run_key, group) in groups {
+            self.expand_group(run_key, group).await?;
+        }
         Ok(())
     }
 
@@ -84,14 +103,17 @@ impl Step<'_> {
 
     /// The sums to add to the counters of each direct successor.
     fn outcomes(&self, ended: &[(TaskKey, TaskState)]) -> Vec<OutcomeRow> {
-        let mut sums: BTreeMap<(i64, usize), OutcomeRow> = BTreeMap::new();
+        let mut sums: BTreeMap<(i64, usize, (i32, i32)), OutcomeRow> = BTreeMap::new();
         for (key, state) in ended {
             let Some(run) = self.runs.get(&key.run_key) else { continue };
             let Some(index) = run.dag.index_of(&key.task_id) else { continue };
             for next in run.dag.downstream(index) {
-                let row = sums.entry((key.run_key, next)).or_insert_with(|| OutcomeRow {
+                let indices = indices_behind(&run.dag, index, next, key.map_index);
+                let row = sums.entry((key.run_key, next, indices)).or_insert_with(|| OutcomeRow {
                     run_key: key.run_key,
                     task_id: run.dag.tasks()[next].task_id.clone(),
+                    map_from: indices.0,
+                    map_to: indices.1,
                     success: 0,
                     failed: 0,
                     skipped: 0,
@@ -117,4 +139,10 @@ impl Step<'_> {
         }
         sums.into_values().collect()
     }
+}
+
+/// The instances of `next` that look at the instance of `index` with that map index: in a mapped group
+/// that of the same map index, elsewhere all.
+pub(crate) fn indices_behind(dag: &Dag, index: usize, next: usize, map_index: i32) -> (i32, i32) {
+    if map_index >= 0 && dag.is_local(index, next) { (map_index, map_index) } else { EVERY_INDEX }
 }

@@ -1,15 +1,17 @@
 //! Clearing and marking: somebody decides that task instances run again, or how they ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use towpath_model::dag::Dag;
 use towpath_model::expand::Source;
 use towpath_model::state::{RunEvent, RunState, TaskEvent, TaskState};
+use towpath_model::teardown;
 use towpath_model::trigger_rule::UpstreamCounts;
 
 use super::Step;
-use crate::batch::{ClearRow, CounterRow, Instance, MarkRow};
+use crate::batch::{ClearRow, CounterRow, EVERY_INDEX, Instance, MarkRow};
+use crate::engine::report::ReportOutcome;
 use crate::records::TaskKey;
 use crate::wake::Topic;
 use crate::{Error, Result, Store};
@@ -107,7 +109,8 @@ impl Store {
             let (run, version) = self.latest_for(&mut step, run_key).await?;
             moved = step.move_to_version(&run, version).await?;
         }
-        let chosen = step.select(run_key, selection).await?;
+        let selection = step.with_setups(run_key, selection).await?;
+        let chosen = step.select(run_key, &selection).await?;
         let touched = chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
         if dry_run || (chosen.is_empty() && !moved) {
             return Ok(touched);
@@ -179,10 +182,20 @@ impl Store {
             let is_open = |i: &Instance| !i.state.is_finished();
             (Mark::Skipped, all.into_iter().filter(is_open).collect())
         };
-        let touched = chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
+        let touched: Vec<Touched> = chosen.iter().map(|i| Touched { key: i.key.clone(), state: i.state }).collect();
         let outcome = if success { RunState::Success } else { RunState::Failed };
         if state == outcome {
             return Ok(Vec::new());
+        }
+        let failed = ReportOutcome::Failed { retry: false };
+        if !success && step.give_way_to_teardowns(run_key, failed, "its run was marked as failed").await? {
+            let Some(run) = step.runs.get(&run_key) else { return Ok(Vec::new()) };
+            let dag = std::sync::Arc::clone(&run.dag);
+            let is_work = |t: &Touched| dag.task(&t.key.task_id).is_none_or(|task| !task.role.is_teardown());
+            let touched = touched.into_iter().filter(is_work).collect();
+            step.settle().await?;
+            step.commit().await?;
+            return Ok(touched);
         }
         let (running, waiting): (Vec<_>, Vec<_>) = chosen.into_iter().partition(Instance::attempt_is_held);
         let running_mark = if success { Mark::Success } else { Mark::Failed };
@@ -208,6 +221,21 @@ impl Instance {
 }
 
 impl Step<'_> {
+    /// The selection with the setups and teardowns without which what it names could not run again.
+    async fn with_setups(&mut self, run_key: i64, selection: &Selection) -> Result<Selection> {
+        self.lock_runs([run_key]).await?;
+        let mut selection = selection.clone();
+        if let Some(run) = self.runs.get(&run_key).filter(|run| run.dag.has_setups()) {
+            let dag = &run.dag;
+            let named: BTreeSet<usize> = selection.tasks.iter().filter_map(|(id, _)| dag.index_of(id)).collect();
+            let also = teardown::cleared_with(dag, &named, selection.upstream, selection.downstream);
+            // What is around them is among it.
+            (selection.upstream, selection.downstream) = (false, false);
+            selection.tasks.extend(also.into_iter().map(|index| (dag.tasks()[index].task_id.clone(), None)));
+        }
+        Ok(selection)
+    }
+
     /// Locks the run and finds the instances that are meant.
     pub(super) async fn select(&mut self, run_key: i64, selection: &Selection) -> Result<Vec<Instance>> {
         self.lock_runs([run_key]).await?;
@@ -278,7 +306,8 @@ impl Step<'_> {
                 self.topics.insert(Topic::Stop);
             }
             // Its elements are found again where what it expands over runs again.
-            let forget_element = task.expand.as_ref().is_some_and(|expand| {
+            let of_group = task.map_group.as_ref().and_then(|group| dag.spec().mapped_groups.get(group));
+            let forget_element = task.expand.as_ref().or(of_group).is_some_and(|expand| {
                 expand.sources().any(|s| matches!(s, Source::Output { task_id, .. } if ids.contains(task_id.as_str())))
             });
             rows.push(ClearRow {
@@ -384,36 +413,77 @@ impl Step<'_> {
 }
 
 /// The counters of all tasks, from the states of all instances.
-fn counters(run_key: i64, dag: &Dag, instances: &[Instance]) -> Vec<CounterRow> {
+pub(super) fn counters(run_key: i64, dag: &Dag, instances: &[Instance]) -> Vec<CounterRow> {
     let mut by_task: Vec<UpstreamCounts> = vec![UpstreamCounts::default(); dag.tasks().len()];
+    let mut of_task: Vec<Vec<&Instance>> = vec![Vec::new(); dag.tasks().len()];
     for instance in instances {
         if let Some(index) = dag.index_of(&instance.key.task_id) {
             by_task[index].total += 1;
             by_task[index].record(instance.state, false);
+            of_task[index].push(instance);
         }
     }
-    (0..dag.tasks().len())
-        .filter(|index| dag.upstream(*index).next().is_some())
-        .map(|index| {
-            let mut row = CounterRow {
-                run_key,
-                task_id: dag.tasks()[index].task_id.clone(),
-                total: 0,
-                success: 0,
-                failed: 0,
-                skipped: 0,
-                upstream_failed: 0,
-                removed: 0,
-            };
-            for upstream in dag.upstream(index).map(|i| by_task[i]) {
-                row.total += upstream.total;
-                row.success += upstream.success;
-                row.failed += upstream.failed;
-                row.skipped += upstream.skipped;
-                row.upstream_failed += upstream.upstream_failed;
-                row.removed += upstream.removed;
+    let mut rows = Vec::new();
+    for index in (0..dag.tasks().len()).filter(|index| dag.upstream(*index).next().is_some()) {
+        let (near, far): (Vec<usize>, Vec<usize>) = dag.upstream(index).partition(|up| dag.is_local(*up, index));
+        let mut base = UpstreamCounts::default();
+        far.iter().for_each(|up| base.add(by_task[*up]));
+        let task_id = &dag.tasks()[index].task_id;
+        if near.is_empty() {
+            rows.push(counter_row(run_key, task_id, EVERY_INDEX, base));
+            continue;
+        }
+        // In a mapped group each instance has counters of its own.
+        let near = NearEnds::new(near.iter().flat_map(|up| &of_task[*up]));
+        for map_index in of_task[index].iter().map(|instance| instance.key.map_index) {
+            let mut counts = base;
+            counts.add(near.of(map_index));
+            rows.push(counter_row(run_key, task_id, (map_index, map_index), counts));
+        }
+    }
+    rows
+}
+
+/// How the upstream of a task in its mapped group has ended, by map index.
+struct NearEnds {
+    by_index: HashMap<i32, UpstreamCounts>,
+    all: UpstreamCounts,
+}
+
+impl NearEnds {
+    fn new<'i>(instances: impl Iterator<Item = &'i &'i Instance>) -> Self {
+        let mut ends = Self { by_index: HashMap::new(), all: UpstreamCounts::default() };
+        for instance in instances {
+            for counts in [ends.by_index.entry(instance.key.map_index).or_default(), &mut ends.all] {
+                counts.total += 1;
+                counts.record(instance.state, false);
             }
-            row
-        })
-        .collect()
+        }
+        ends
+    }
+
+    /// One that has no instances of its own counts for all.
+    fn of(&self, map_index: i32) -> UpstreamCounts {
+        if map_index < 0 {
+            return self.all;
+        }
+        let mut counts = self.by_index.get(&map_index).copied().unwrap_or_default();
+        counts.add(self.by_index.get(&-1).copied().unwrap_or_default());
+        counts
+    }
+}
+
+fn counter_row(run_key: i64, task_id: &str, indices: (i32, i32), counts: UpstreamCounts) -> CounterRow {
+    CounterRow {
+        run_key,
+        task_id: task_id.to_owned(),
+        map_from: indices.0,
+        map_to: indices.1,
+        total: counts.total,
+        success: counts.success,
+        failed: counts.failed,
+        skipped: counts.skipped,
+        upstream_failed: counts.upstream_failed,
+        removed: counts.removed,
+    }
 }

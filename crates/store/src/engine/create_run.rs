@@ -147,8 +147,8 @@ impl Step<'_> {
         if new.run_type != RunType::Scheduled {
             dag.check_params(&new.conf).map_err(|errors| Error::Params { dag_id: new.dag_id.clone(), errors })?;
         }
-        // Mapped tasks are expanded, and gates are asked, when the run is there.
-        let is_late = dag.is_gated() || dag.tasks().iter().any(|task| task.expand.is_some());
+        // Mapped tasks are expanded, and gates and setups are asked, when the run is there.
+        let is_late = dag.is_gated() || dag.has_setups() || dag.has_mapped();
         let initial = if start && !is_late { progress::start(&dag) } else { progress::undecided(&dag) };
         let over = start && initial.iter().all(|i| i.state.is_finished());
         let state = match (start, over) {

@@ -9,7 +9,7 @@ use towpath_model::expand::{Expand, ExpandError, Source};
 use towpath_model::state::TaskState;
 
 use super::Step;
-use crate::batch::{Element, MoveRow, TaskRow, json};
+use crate::batch::{EVERY_INDEX, Element, MoveRow, TaskRow, json};
 use crate::records::TaskKey;
 use crate::{Error, Result};
 
@@ -19,11 +19,15 @@ impl Step<'_> {
         let Some(run) = self.runs.get(&key.run_key) else { return Ok(()) };
         let Some(index) = run.dag.index_of(&key.task_id) else { return Ok(()) };
         let skipped = branch::skipped(&run.dag, index, skips).map_err(|error| Error::Invalid(error.to_string()))?;
-        let ids: Vec<String> = skipped.into_iter().map(|i| run.dag.tasks()[i].task_id.clone()).collect();
+        // As in Airflow, an instance in a mapped group rules out nothing outside of it.
+        let in_group = run.dag.tasks()[index].map_group.is_some();
+        let skipped = skipped.into_iter().filter(|next| !in_group || run.dag.is_local(index, *next));
+        let ids: Vec<String> = skipped.map(|i| run.dag.tasks()[i].task_id.clone()).collect();
         if ids.is_empty() {
             return Ok(());
         }
-        let rows = self.tx.skip_by(key.run_key, &ids, &key.task_id).await?;
+        let indices = if in_group { (key.map_index, key.map_index) } else { EVERY_INDEX };
+        let rows = self.tx.skip_by(key.run_key, &ids, indices, &key.task_id).await?;
         self.decide(rows).await
     }
 
@@ -68,7 +72,7 @@ impl Step<'_> {
     }
 
     /// The XComs that a task expands over; [`None`] where there is none.
-    async fn outputs<'e>(
+    pub(super) async fn outputs<'e>(
         &mut self,
         run_key: i64,
         dag: &towpath_model::dag::Dag,
@@ -85,7 +89,7 @@ impl Step<'_> {
             for (_, text) in rows {
                 values.push(serde_json::from_str(&text).map_err(corrupt)?);
             }
-            let is_mapped = dag.task(task_id).is_some_and(|task| task.expand.is_some());
+            let is_mapped = dag.index_of(task_id).is_some_and(|index| dag.is_mapped(index));
             let value = if is_mapped { Some(Value::Array(values)) } else { values.pop() };
             found.insert((task_id.as_str(), key), value);
         }
@@ -99,7 +103,7 @@ impl Step<'_> {
     }
 
     /// Ends task instances that have not been decided on.
-    async fn end_undecided(&mut self, rows: Vec<TaskRow>, state: TaskState, note: &str) -> Result<()> {
+    pub(super) async fn end_undecided(&mut self, rows: Vec<TaskRow>, state: TaskState, note: &str) -> Result<()> {
         let mut moves = Vec::new();
         for row in rows.into_iter().filter(|row| row.state == TaskState::None) {
             moves.push(MoveRow {

@@ -9,10 +9,12 @@ pub(crate) mod create_run;
 pub(crate) mod delete;
 pub(crate) mod expand;
 pub(crate) mod gates;
+mod groups;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
 pub(crate) mod runs;
+pub(crate) mod setups;
 pub(crate) mod timers;
 pub(crate) mod upgrade;
 
@@ -187,7 +189,7 @@ impl<'a> Step<'a> {
                 .iter()
                 .filter(|(task_id, _)| run.dag.index_of(task_id).is_some_and(|index| run.dag.is_leaf(index)))
                 .map(|(_, state)| *state);
-            let outcome = towpath_model::run::outcome(leaves);
+            let outcome = if run.lock.is_failing { RunState::Failed } else { towpath_model::run::outcome(leaves) };
             if self.tx.finish_run(key, outcome, self.now).await? {
                 self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);

@@ -103,7 +103,8 @@ impl Store {
     }
 
     /// Ends a run now, also one that has not started: it fails, what has not started is skipped, what
-    /// runs is stopped. False where it is over already.
+    /// runs is stopped. Teardowns are left to run, and the run fails when they have ended; cancelled
+    /// once more, it ends with them. False where it is over already.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -112,7 +113,9 @@ impl Store {
         step.lock_runs([key]).await?;
         let open = step.runs.get(&key).is_some_and(|run| !run.lock.state.is_finished());
         if open {
-            step.fail_run(key, why).await?;
+            if !step.give_way_to_teardowns(key, ReportOutcome::Skipped, why).await? {
+                step.fail_run(key, why).await?;
+            }
             step.settle().await?;
             step.commit().await?;
         }

@@ -35,7 +35,7 @@ impl Changes {
         let mut has_place: BTreeMap<&str, bool> =
             dag.tasks().iter().map(|task| (task.task_id.as_str(), false)).collect();
         for instance in instances {
-            let is_mapped = dag.task(&instance.key.task_id).map(|task| task.expand.is_some());
+            let is_mapped = dag.index_of(&instance.key.task_id).map(|index| dag.is_mapped(index));
             // A mapped task has one row without an index until it is expanded.
             let fits = is_mapped.is_some_and(|is_mapped| is_mapped || instance.key.map_index < 0);
             if fits {

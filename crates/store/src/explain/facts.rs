@@ -10,12 +10,13 @@ use chrono::{DateTime, Utc};
 use towpath_model::asset::{Asset, Condition};
 use towpath_model::dag::{Dag, Task};
 use towpath_model::limits::{self, Hold, Limit, Start};
-use towpath_model::progress::{self, Decision};
+use towpath_model::progress::Decision;
 use towpath_model::state::{RunState, TaskState};
 use towpath_model::timetable::Schedule;
 use towpath_model::trigger_rule::Because;
 
 use super::reason::{AwaitedAsset, Holder, Other, Reason, RunningRun};
+use crate::engine::setups::Setups;
 use crate::records::{DagRecord, ImportError, JobRecord, JobState, JobType, PoolRecord, RunRecord, TaskInstanceRecord};
 
 /// Most names that a sentence lists.
@@ -87,6 +88,8 @@ pub struct RunFacts {
     /// Some of the failed task instances of a run that is over.
     pub(crate) failed: Vec<Other>,
     pub(crate) unfinished: u64,
+    /// The states of its setups.
+    pub(crate) setups: Setups,
 }
 
 /// Which upstream instances an explanation would name.
@@ -239,7 +242,7 @@ impl RunFacts {
 
     /// What the trigger rule says of an instance, if that is what its state is about.
     fn decision(&self, instance: &TaskInstanceRecord) -> Option<Decision> {
-        let decision = progress::evaluate(self.task_of(instance)?, instance.upstream);
+        let decision = self.setups.judge(&self.dag, self.task_of(instance)?, &instance.key, instance.upstream);
         let is_about = match instance.state {
             TaskState::None => self.run.state == RunState::Running,
             TaskState::UpstreamFailed | TaskState::Skipped | TaskState::Removed => {
@@ -297,6 +300,7 @@ impl RunFacts {
         let instances = self
             .dag
             .upstream(asked.index)
+            .chain(self.dag.setups_above(asked.index).iter().copied())
             .take(SEARCHED)
             .filter_map(|index| all.get(self.dag.tasks()[index].task_id.as_str()))
             .flatten()

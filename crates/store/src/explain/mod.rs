@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use strum::IntoEnumIterator as _;
+use towpath_model::dag::Dag;
 use towpath_model::state::{RunState, TaskState};
 
 use self::facts::{Asked, DagRoom, Held, NAMED, UNFINISHED};
@@ -26,6 +28,7 @@ pub use self::facts::{DagFacts, RunFacts};
 use self::reason::label;
 pub use self::reason::{AwaitedAsset, Holder, Other, Reason, RunningRun};
 use crate::assets::QueueFilter;
+use crate::engine::setups::Setups;
 use crate::records::{ImportError, RunRecord, TaskInstanceRecord, TaskKey};
 use crate::{Error, Result, Store};
 
@@ -37,6 +40,9 @@ const TOLD_APART: u32 = 500;
 const CHAIN: usize = 64;
 /// Upstream tasks that are looked up at once; the first look is smaller, since it mostly suffices.
 const LOOKS: [usize; 2] = [256, 10_000];
+
+/// Most instances of setups that are looked at.
+const SETUPS: u32 = 10_000;
 
 /// Task instances of a run that stand alike.
 #[derive(Debug, Clone)]
@@ -221,6 +227,7 @@ impl Store {
             busy: if is_over { HashMap::new() } else { backend.busy_workers().await? },
             failed: if is_over { backend.some_failed(run.key, NAMED as u32).await? } else { Vec::new() },
             unfinished: 0,
+            setups: self.states_of_setups(run.key, &dag).await?,
             run: run.clone(),
             pools,
             dag,
@@ -251,6 +258,19 @@ impl Store {
         Ok(found)
     }
 
+    async fn states_of_setups(&self, run_key: i64, dag: &Dag) -> Result<Setups> {
+        let mut setups = Setups::default();
+        let ids = dag.tasks().iter().filter(|task| task.role.is_setup()).map(|task| task.task_id.as_str());
+        let ids: Vec<&str> = ids.collect();
+        if !ids.is_empty() {
+            let states: Vec<TaskState> = TaskState::iter().collect();
+            for other in self.inner.backend.some_instances(run_key, &ids, &states, SETUPS).await? {
+                setups.add(TaskKey { run_key, task_id: other.task_id, map_index: other.map_index }, other.state);
+            }
+        }
+        Ok(setups)
+    }
+
     async fn task_reasons(&self, facts: &RunFacts, instance: &TaskInstanceRecord) -> Result<Vec<Reason>> {
         let upstream = match facts.asks(instance) {
             Some(asked) => self.asked(facts, &asked).await?,
@@ -264,8 +284,12 @@ impl Store {
 
     /// Some of the upstream instances in the states that are asked for.
     async fn asked(&self, facts: &RunFacts, asked: &Asked) -> Result<Vec<Other>> {
-        let ids: Vec<&str> =
-            facts.dag.upstream(asked.index).map(|index| facts.dag.tasks()[index].task_id.as_str()).collect();
+        let ids: Vec<&str> = facts
+            .dag
+            .upstream(asked.index)
+            .chain(facts.dag.setups_above(asked.index).iter().copied())
+            .map(|index| facts.dag.tasks()[index].task_id.as_str())
+            .collect();
         let mut found = Vec::new();
         let mut rest = ids.as_slice();
         for size in LOOKS.into_iter().chain(std::iter::repeat(LOOKS[1])) {

@@ -11,6 +11,7 @@ use towpath_model::trigger_rule::{TriggerRule, UpstreamCounts};
 
 use super::facts::{DagRoom, Held};
 use super::{AwaitedAsset, DagFacts, Holder, RunFacts, RunningRun};
+use crate::engine::setups::Setups;
 use crate::records::{
     DagRecord, ImportError, JobRecord, JobState, JobType, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey,
 };
@@ -102,6 +103,7 @@ fn facts(rule: TriggerRule) -> RunFacts {
         held: HashMap::new(),
         busy: HashMap::from([(2, 3)]),
         failed: vec![],
+        setups: Setups::default(),
         unfinished: 4,
     }
 }

@@ -4,6 +4,7 @@
 pub(super) const SKIP_BY: &str = "
     UPDATE task_instance AS t SET skipped_by = $3
     WHERE t.run_key = $1 AND t.task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))
+        AND t.map_index BETWEEN $4 AND $5
     RETURNING t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
         true AS skipped, t.map_value IS NOT NULL AS expanded";
@@ -37,6 +38,17 @@ pub(super) const ADD_TO_TOTAL: &str = "
 pub(super) const INSTANCES: &str = "
     SELECT run_key, task_id, map_index, state, try_number, max_tries FROM task_instance
     WHERE run_key = $1 ORDER BY task_id, map_index";
+pub(super) const INSTANCES_OF: &str = "
+    SELECT run_key, task_id, map_index, state, try_number, max_tries FROM task_instance
+    WHERE run_key = $1 AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))";
+pub(super) const UNDECIDED_OF: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
+    FROM task_instance t
+    WHERE t.run_key = $1 AND t.task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) AND t.state = 'none'";
+/// The run fails as soon as nothing in it is left to do.
+pub(super) const FAIL_LATER: &str = "UPDATE dag_run SET is_failing = true WHERE key = $1 AND state = 'running'";
 pub(super) const CLEAR_TASKS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, max_tries = o.max_tries, blocked_by = NULL, available_at = NULL, note = NULL,
@@ -57,14 +69,14 @@ pub(super) const SET_COUNTERS: &str = "
     UPDATE task_instance AS t
     SET up_total = o.total, up_success = o.success, up_failed = o.failed, up_skipped = o.skipped,
         up_upstream_failed = o.upstream_failed, up_removed = o.removed
-    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, total int, success int, failed int, skipped int,
-        upstream_failed int, removed int)
-    WHERE t.run_key = o.run_key AND t.task_id = o.task_id";
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_from int, map_to int, total int,
+        success int, failed int, skipped int, upstream_failed int, removed int)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index BETWEEN o.map_from AND o.map_to";
 pub(super) const END_RUN: &str =
     "UPDATE dag_run SET state = $2, start_date = COALESCE(start_date, $3), end_date = $3 WHERE key = $1";
 pub(super) const REOPEN_RUN: &str = "
     UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL,
-        queue = NULL
+        queue = NULL, is_failing = false
     WHERE key = $1 AND state IN ('success', 'failed')";
 /// The run before, by logical date.
 pub(super) const PREVIOUS_RUN: &str = "

@@ -7,14 +7,14 @@
 /// Locks runs in the order of their keys. `NO KEY` leaves the inserts of referring rows alone.
 pub(super) const LOCK_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
-        (d.is_paused AND r.queue IS NULL) AS is_paused
+        (d.is_paused AND r.queue IS NULL) AS is_paused, r.is_failing
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     ORDER BY r.key FOR NO KEY UPDATE OF r";
 /// As `LOCK_RUNS`, but leaves out what somebody else holds: they promote it themselves.
 pub(super) const LOCK_FREE_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks::bigint AS max_active_tasks,
-        (d.is_paused AND r.queue IS NULL) AS is_paused
+        (d.is_paused AND r.queue IS NULL) AS is_paused, r.is_failing
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     ORDER BY r.key FOR NO KEY UPDATE OF r SKIP LOCKED";
@@ -101,9 +101,9 @@ pub(super) const ADD_OUTCOMES: &str = "
     UPDATE task_instance AS t
     SET up_success = t.up_success + o.success, up_failed = t.up_failed + o.failed, up_skipped = t.up_skipped + o.skipped,
         up_upstream_failed = t.up_upstream_failed + o.upstream_failed, up_removed = t.up_removed + o.removed
-    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, success int, failed int, skipped int,
-        upstream_failed int, removed int)
-    WHERE t.run_key = o.run_key AND t.task_id = o.task_id
+    FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_from int, map_to int, success int,
+        failed int, skipped int, upstream_failed int, removed int)
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index BETWEEN o.map_from AND o.map_to
     RETURNING t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots::bigint AS pool_slots, t.priority, t.run_order,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
         t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded";

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use towpath_model::state::RunState;
 
-use super::super::{Tx, flow_sql as sql};
+use super::super::{DbRow, Tx, flow_sql as sql};
 use super::tasks::{key, task};
 use super::{count, word};
 use crate::Result;
@@ -13,10 +13,25 @@ use crate::backend::FlowStatements;
 use crate::batch::{ClearRow, CounterRow, Element, Instance, MarkRow, TaskRow, json};
 use crate::time::Ts;
 
+fn instance(row: &DbRow) -> Result<Instance> {
+    Ok(Instance {
+        key: key(row)?,
+        state: word(row, "state")?,
+        try_number: count(row, "try_number")?,
+        max_tries: count(row, "max_tries")?,
+    })
+}
+
 #[async_trait]
 impl FlowStatements for Tx {
-    async fn skip_by(&mut self, run_key: i64, task_ids: &[String], branch: &str) -> Result<Vec<TaskRow>> {
-        let query = sqlx::query(sql::SKIP_BY).bind(run_key).bind(json(task_ids)).bind(branch);
+    async fn skip_by(
+        &mut self,
+        run_key: i64,
+        task_ids: &[String],
+        (from, to): (i32, i32),
+        branch: &str,
+    ) -> Result<Vec<TaskRow>> {
+        let query = sqlx::query(sql::SKIP_BY).bind(run_key).bind(json(task_ids)).bind(branch).bind(from).bind(to);
         query.fetch_all(&mut *self.conn).await?.iter().map(task).collect()
     }
 
@@ -72,16 +87,22 @@ impl FlowStatements for Tx {
 
     async fn instances(&mut self, run_key: i64) -> Result<Vec<Instance>> {
         let rows = sqlx::query(sql::INSTANCES).bind(run_key).fetch_all(&mut *self.conn).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Instance {
-                    key: key(row)?,
-                    state: word(row, "state")?,
-                    try_number: count(row, "try_number")?,
-                    max_tries: count(row, "max_tries")?,
-                })
-            })
-            .collect()
+        rows.iter().map(instance).collect()
+    }
+
+    async fn instances_of(&mut self, run_key: i64, task_ids: &[String]) -> Result<Vec<Instance>> {
+        let query = sqlx::query(sql::INSTANCES_OF).bind(run_key).bind(json(task_ids));
+        query.fetch_all(&mut *self.conn).await?.iter().map(instance).collect()
+    }
+
+    async fn undecided_of(&mut self, run_key: i64, task_ids: &[String]) -> Result<Vec<TaskRow>> {
+        let query = sqlx::query(sql::UNDECIDED_OF).bind(run_key).bind(json(task_ids));
+        query.fetch_all(&mut *self.conn).await?.iter().map(task).collect()
+    }
+
+    async fn fail_later(&mut self, run_key: i64) -> Result<bool> {
+        let done = sqlx::query(sql::FAIL_LATER).bind(run_key).execute(&mut *self.conn).await?;
+        Ok(done.rows_affected() == 1)
     }
 
     async fn clear_tasks(&mut self, rows: &[ClearRow]) -> Result<u64> {

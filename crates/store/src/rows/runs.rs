@@ -22,6 +22,7 @@ fn lock(row: &DbRow) -> Result<RunLock> {
         logical_date: time_opt(row, "logical_date")?,
         max_active_tasks: row.try_get("max_active_tasks")?,
         is_paused: row.try_get("is_paused")?,
+        is_failing: row.try_get("is_failing")?,
     })
 }
 

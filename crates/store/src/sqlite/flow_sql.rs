@@ -4,6 +4,7 @@
 pub(super) const SKIP_BY: &str = "
     UPDATE task_instance AS t SET skipped_by = $3
     WHERE t.run_key = $1 AND t.task_id IN (SELECT value FROM json_each($2))
+        AND t.map_index BETWEEN $4 AND $5
     RETURNING run_key, task_id, map_index, state, pool, pool_slots AS pool_slots, priority, run_order,
         up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
         1 AS skipped, map_value IS NOT NULL AS expanded";
@@ -38,6 +39,17 @@ pub(super) const ADD_TO_TOTAL: &str = "
 pub(super) const INSTANCES: &str = "
     SELECT run_key, task_id, map_index, state, try_number, max_tries FROM task_instance
     WHERE run_key = $1 ORDER BY task_id, map_index";
+pub(super) const INSTANCES_OF: &str = "
+    SELECT run_key, task_id, map_index, state, try_number, max_tries FROM task_instance
+    WHERE run_key = $1 AND task_id IN (SELECT value FROM json_each($2))";
+pub(super) const UNDECIDED_OF: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, t.state, t.pool, t.pool_slots AS pool_slots, t.priority, t.run_order,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
+        t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
+    FROM task_instance t
+    WHERE t.run_key = $1 AND t.task_id IN (SELECT value FROM json_each($2)) AND t.state = 'none'";
+/// The run fails as soon as nothing in it is left to do.
+pub(super) const FAIL_LATER: &str = "UPDATE dag_run SET is_failing = 1 WHERE key = $1 AND state = 'running'";
 pub(super) const CLEAR_TASKS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, max_tries = o.max_tries, blocked_by = NULL, available_at = NULL, note = NULL,
@@ -63,13 +75,14 @@ pub(super) const SET_COUNTERS: &str = "
         up_upstream_failed = o.upstream_failed, up_removed = o.removed
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'total' AS total,
         value ->> 'success' AS success, value ->> 'failed' AS failed, value ->> 'skipped' AS skipped,
-        value ->> 'upstream_failed' AS upstream_failed, value ->> 'removed' AS removed FROM json_each($1)) AS o
-    WHERE t.run_key = o.run_key AND t.task_id = o.task_id";
+        value ->> 'upstream_failed' AS upstream_failed, value ->> 'removed' AS removed,
+        value ->> 'map_from' AS map_from, value ->> 'map_to' AS map_to FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index BETWEEN o.map_from AND o.map_to";
 pub(super) const END_RUN: &str =
     "UPDATE dag_run SET state = $2, start_date = COALESCE(start_date, $3), end_date = $3 WHERE key = $1";
 pub(super) const REOPEN_RUN: &str = "
     UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL,
-        queue = NULL
+        queue = NULL, is_failing = false
     WHERE key = $1 AND state IN ('success', 'failed')";
 /// The run before, by logical date.
 pub(super) const PREVIOUS_RUN: &str = "

@@ -7,14 +7,14 @@
 /// One step writes at a time, so that reading is locking.
 pub(super) const LOCK_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
-        (d.is_paused AND r.queue IS NULL) AS is_paused
+        (d.is_paused AND r.queue IS NULL) AS is_paused, r.is_failing
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key IN (SELECT value FROM json_each($1))
     ORDER BY r.key";
 /// The same as `LOCK_RUNS`: nobody else can hold anything.
 pub(super) const LOCK_FREE_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.state, r.version_id, r.logical_date, r.max_active_tasks AS max_active_tasks,
-        (d.is_paused AND r.queue IS NULL) AS is_paused
+        (d.is_paused AND r.queue IS NULL) AS is_paused, r.is_failing
     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.key IN (SELECT value FROM json_each($1))
     ORDER BY r.key";
@@ -111,8 +111,8 @@ pub(super) const ADD_OUTCOMES: &str = "
         up_upstream_failed = t.up_upstream_failed + o.upstream_failed, up_removed = t.up_removed + o.removed
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'success' AS success,
         value ->> 'failed' AS failed, value ->> 'skipped' AS skipped, value ->> 'upstream_failed' AS upstream_failed,
-        value ->> 'removed' AS removed FROM json_each($1)) AS o
-    WHERE t.run_key = o.run_key AND t.task_id = o.task_id
+        value ->> 'removed' AS removed, value ->> 'map_from' AS map_from, value ->> 'map_to' AS map_to FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index BETWEEN o.map_from AND o.map_to
     RETURNING run_key, task_id, map_index, state, pool, pool_slots AS pool_slots, priority, run_order,
         up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
         skipped_by IS NOT NULL AS skipped, map_value IS NOT NULL AS expanded";

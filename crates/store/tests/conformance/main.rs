@@ -4,6 +4,7 @@
 //! out. Time is made up ([`harness::time`]); nothing here sleeps.
 
 mod gates;
+mod groups;
 mod harness;
 
 mod access;
@@ -20,4 +21,5 @@ mod random;
 mod reports;
 mod runs;
 mod secrets;
+mod setups;
 mod versions;

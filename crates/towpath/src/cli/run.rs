@@ -66,7 +66,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     progress.begin(&run);
     let ended = carry_out(session, &store, &run, queue, &stop, &mut progress).await?;
     if ended == Ended::Interrupted {
-        store.cancel_run(run.key, "`towpath run` was interrupted", session.now()).await?;
+        // The second time ends teardowns as well: with this process goes the only worker of the run.
+        for _ in 0..2 {
+            store.cancel_run(run.key, "`towpath run` was interrupted", session.now()).await?;
+        }
     }
     let run = store.run_by_key(run.key).await?.context("the run has gone")?;
     let outcome = summary::print(&store, session, &dag, &run).await?;

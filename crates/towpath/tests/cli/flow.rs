@@ -30,6 +30,20 @@ fn the_example_maps_and_branches() {
 }
 
 #[test]
+fn the_example_makes_a_folder_and_takes_it_away() {
+    let environment = Environment::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dags/carrier_files.yaml");
+    environment.ok(&["run", file]);
+    let found = states(&environment, "carrier_files");
+    assert_eq!(found.len(), 9, "three carriers, each with two tasks of the group: {found:?}");
+    assert!(found.iter().all(|(.., state)| state == "success"), "{found:?}");
+    let total = environment.ok(&["xcom", "get", "carrier_files", "total"]).json();
+    assert_eq!(total, "13235", "as awk counts in the same file");
+    let folder = environment.ok(&["xcom", "get", "carrier_files", "make_folder"]).json();
+    assert!(!std::path::Path::new(folder.as_str().unwrap()).exists(), "{folder}");
+}
+
+#[test]
 fn tasks_are_cleared_marked_and_retried() {
     let environment = Environment::new();
     environment.write(

@@ -7,7 +7,8 @@ use crate::session::{Session, find_run};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The run fails. What has not started in it is skipped; what runs is stopped by its worker, with the grace that every \
-task has.")]
+task has. Teardowns of setups that have succeeded still run, and the run fails when they have ended; cancel it once \
+more to end them too.")]
 pub(crate) struct Args {
     /// The DAG
     dag_id: String,

@@ -1,0 +1,2 @@
+-- A run that has been given up and only waits for its teardowns; it fails when they have ended.
+ALTER TABLE dag_run ADD COLUMN is_failing boolean NOT NULL DEFAULT false;
