@@ -12,6 +12,7 @@ use serde_json::Value;
 use towpath_model::etl::{Source, Step, Target};
 
 use crate::data_set::{self, REJECTS};
+use crate::database::{self, Connections};
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::session::Resources;
@@ -37,6 +38,9 @@ pub struct Job {
     #[serde(default)]
     pub sql: Option<String>,
     pub output: Output,
+    /// Those that sources and target name.
+    #[serde(default)]
+    pub connections: Connections,
     /// Where relative paths start.
     pub folder: PathBuf,
     /// Where what does not fit into memory goes.
@@ -86,7 +90,11 @@ impl Job {
                 ));
                 Ok(serde_json::to_value(manifest).expect("a manifest is JSON"))
             }
-            Output::Target(Target::Table(table)) => Err(crate::database_is_missing(&table.connection)),
+            Output::Target(Target::Table(table)) => {
+                let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
+                let rows = self.rows(&resources, &report, log).await?;
+                database::task::load(&self.connections, table, &self.folder, rows, log).await
+            }
             Output::Target(Target::File(file)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
                 let rows = self.rows(&resources, &report, log).await?;
@@ -112,6 +120,7 @@ impl Job {
         log: &(dyn Fn(&str) + Sync),
     ) -> Result<datafusion::execution::SendableRecordBatchStream> {
         let session = resources.session()?;
+        self.connections.attach(&session);
         let as_text = self.left_as_text();
         let mut inputs: IndexMap<String, DataFrame> = IndexMap::with_capacity(self.inputs.len());
         for (index, (name, source)) in self.inputs.iter().enumerate() {

@@ -19,6 +19,7 @@
 
 pub mod attempt;
 mod data_set;
+pub mod database;
 pub mod error;
 pub mod job;
 pub mod operator;
@@ -33,8 +34,3 @@ mod types;
 
 pub use datafusion;
 pub use error::Error;
-
-/// What is said of tables as long as nothing reads or writes them.
-fn database_is_missing(connection: &str) -> Error {
-    Error::lasting(format!("tables of databases (connection `{connection}`) are not available in this build"))
-}

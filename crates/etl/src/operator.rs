@@ -13,6 +13,7 @@ use towpath_operators::process::{Command, WorkFolder, base_environment};
 use towpath_operators::registry::Registry;
 
 use crate::attempt::{ARG, Ended, Order};
+use crate::database::Connections;
 use crate::error::{Error, Result};
 use crate::job::{Job, Output};
 
@@ -127,8 +128,11 @@ impl Etl {
             }
             Kind::Extract | Kind::Transform => Output::DataSet(self.location(attempt)),
         };
+        let target = if let Output::Target(target) = &output { Some(target) } else { None };
+        let connections = Connections::of(attempt, &inputs, &steps, target).await?;
         Ok(Job {
             inputs,
+            connections,
             condition: read(args, "where")?,
             columns: read(args, "columns")?.unwrap_or_default(),
             steps,

@@ -12,6 +12,7 @@ use std::path::Path;
 use datafusion::prelude::{DataFrame, SessionContext};
 use towpath_model::etl::{FileFormat, Source};
 
+use crate::database;
 use crate::error::{Error, Result};
 
 /// How a source is to be read.
@@ -35,8 +36,14 @@ pub(crate) async fn open(session: &SessionContext, source: &Source, reading: Rea
                 _ => files::open(session, source, &files).await,
             }
         }
-        Source::Table(source) => Err(crate::database_is_missing(&source.connection)),
-        Source::Query(source) => Err(crate::database_is_missing(&source.connection)),
+        Source::Table(source) => {
+            let input = database::Input::Table(source.table.clone());
+            database::task::open(session, &source.connection, reading.folder, input, &source.columns).await
+        }
+        Source::Query(source) => {
+            let input = database::Input::Query(source.query.clone());
+            database::task::open(session, &source.connection, reading.folder, input, &source.columns).await
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod etl;
 mod sensor;
+mod sql;
 mod trigger;
 
 /// The signature of an operator.
@@ -254,6 +255,8 @@ pub const SPECS: &[OperatorSpec] = &[
         ],
         one_of: &[],
     },
+    sql::SQL_OPERATOR,
+    sql::SQL_BRANCH,
     trigger::TRIGGER_DAG,
     sensor::FILE,
     sensor::HTTP,
@@ -262,6 +265,7 @@ pub const SPECS: &[OperatorSpec] = &[
     sensor::TIME,
     sensor::TIME_DELTA,
     sensor::EXTERNAL_TASK,
+    sensor::SQL,
     etl::EXTRACT,
     etl::TRANSFORM,
     etl::LOAD,

@@ -62,7 +62,7 @@ impl Operator for Branch {
 #[must_use]
 pub fn skips(operator: &str, args: &Map<String, Value>, value: &Value) -> Option<Skips> {
     match operator {
-        "branch" => chosen(value).map(Skips::AllExcept),
+        "branch" | "sql_branch" => chosen(value).map(Skips::AllExcept),
         "short_circuit" if !is_true(value) => {
             let all = args.get("ignore_downstream_trigger_rules").and_then(Value::as_bool).unwrap_or(true);
             Some(if all { Skips::All } else { Skips::Direct })

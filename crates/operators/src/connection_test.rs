@@ -4,13 +4,13 @@
 //! No message holds a password.
 
 use std::path::Path;
-use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
-use towpath_model::connection::{Connection, Secret};
+use towpath_model::connection::Connection;
+
+use crate::database::{MYSQL_PORT, POSTGRES_PORT, mysql_options, postgres_options, sqlite_path};
 
 /// Ports of kinds of systems, for connections that name none.
 const PORTS: &[(&str, u16)] = &[
@@ -23,7 +23,6 @@ const PORTS: &[(&str, u16)] = &[
     ("ldap", 389),
     ("mongo", 27017),
     ("mssql", 1433),
-    ("mysql", 3306),
     ("oracle", 1521),
     ("redis", 6379),
     ("sftp", 22),
@@ -43,6 +42,7 @@ pub async fn test(connection: &Connection, timeout: Duration) -> Result<String, 
             "http" | "https" => crate::http::probe(connection, timeout).await,
             "postgres" | "postgresql" => postgres(connection).await,
             "sqlite" => sqlite(connection).await,
+            "mysql" | "mariadb" => mysql(connection).await,
             _ => tcp(connection).await,
         }
     };
@@ -52,26 +52,9 @@ pub async fn test(connection: &Connection, timeout: Duration) -> Result<String, 
 }
 
 async fn postgres(connection: &Connection) -> Result<String, String> {
-    let host = connection.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("localhost");
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(host)
-        .port(connection.port.unwrap_or(5432))
-        .application_name("towpath connections test");
-    if let Some(login) = &connection.login {
-        options = options.username(login);
-    }
-    if let Some(password) = connection.password.as_ref().map(Secret::expose) {
-        options = options.password(password);
-    }
-    if let Some(database) = connection.schema.as_deref().filter(|schema| !schema.is_empty()) {
-        options = options.database(database);
-    }
-    let extra = connection.extra_dejson().map_err(|error| error.to_string())?;
-    if let Some(mode) = extra.get("sslmode").and_then(serde_json::Value::as_str) {
-        let mode = PgSslMode::from_str(mode).map_err(|_| format!("its extra has an unknown sslmode `{mode}`"))?;
-        options = options.ssl_mode(mode);
-    }
-    let place = format!("the database at {host}:{}", connection.port.unwrap_or(5432));
+    let host = host(connection);
+    let options = postgres_options(connection, "towpath connections test").map_err(|error| error.message)?;
+    let place = format!("the database at {host}:{}", connection.port.unwrap_or(POSTGRES_PORT));
     let failed = |error: sqlx::Error| format!("{place} {}", reason(&error));
     let mut database = options.connect().await.map_err(failed)?;
     let answer: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut database).await.map_err(failed)?;
@@ -81,10 +64,23 @@ async fn postgres(connection: &Connection) -> Result<String, String> {
     Ok(format!("PostgreSQL {version} at {host} answers SELECT {answer}"))
 }
 
+async fn mysql(connection: &Connection) -> Result<String, String> {
+    let host = host(connection);
+    let options = mysql_options(connection).map_err(|error| error.message)?;
+    let place = format!("the database at {host}:{}", connection.port.unwrap_or(MYSQL_PORT));
+    let failed = |error: sqlx::Error| format!("{place} {}", reason(&error));
+    let mut database = options.connect().await.map_err(failed)?;
+    let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut database).await.map_err(failed)?;
+    let _ = database.close().await;
+    Ok(format!("MySQL {version} at {host} answers SELECT VERSION()"))
+}
+
+fn host(connection: &Connection) -> &str {
+    connection.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("localhost")
+}
+
 async fn sqlite(connection: &Connection) -> Result<String, String> {
-    // The URI `sqlite:////data/x.db` puts the path where other systems have their database.
-    let path = [&connection.host, &connection.schema].into_iter().flatten().find(|path| !path.is_empty());
-    let path = path.ok_or("it names no file; set the host to the path of the database")?;
+    let path = sqlite_path(connection).map_err(|error| error.message)?;
     if !Path::new(path).is_file() {
         return Err(format!("there is no file `{path}`"));
     }
@@ -189,6 +185,16 @@ mod tests {
         assert!(error.ends_with("refuses: file is not a database"), "{error}");
         let error = tried(&uri(&folder.path().join("none.db"))).await.unwrap_err();
         assert!(error.starts_with("there is no file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn database_servers_are_asked() {
+        for db in [towpath_testkit::postgres().await, towpath_testkit::mysql().await] {
+            let found = tried(&db.url).await.unwrap();
+            assert!(found.contains(" at 127.0.0.1 answers SELECT "), "{found}");
+            let error = tried(&format!("{}_gone", db.url)).await.unwrap_err();
+            assert!(error.contains(" refuses: "), "{error}");
+        }
     }
 
     #[tokio::test]

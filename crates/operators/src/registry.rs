@@ -10,8 +10,10 @@ use crate::bash::Bash;
 use crate::branch::{Branch, LatestOnly, ShortCircuit};
 use crate::http::Http;
 use crate::sensor::{
-    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, PythonSensor, Sensing, TimeDeltaSensor, TimeSensor,
+    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, PythonSensor, Sensing, SqlSensor, TimeDeltaSensor,
+    TimeSensor,
 };
+use crate::sql::{Sql, SqlBranch};
 use crate::trigger_dag::TriggerDag;
 
 /// Operators by name.
@@ -35,6 +37,9 @@ impl Registry {
             .with("branch", Arc::new(Branch(Arc::clone(&python))))
             .with("short_circuit", Arc::new(ShortCircuit(Arc::clone(&python))))
             .with("latest_only", Arc::new(LatestOnly))
+            .with("sql", Arc::new(Sql))
+            .with("sql_branch", Arc::new(SqlBranch))
+            .with("sql_sensor", Arc::new(Sensing(SqlSensor)))
             .with("trigger_dag", Arc::new(TriggerDag))
             .with("file_sensor", Arc::new(Sensing(FileSensor)))
             .with("http_sensor", Arc::new(Sensing(HttpSensor::default())))

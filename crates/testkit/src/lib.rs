@@ -5,15 +5,18 @@
 
 use std::path::PathBuf;
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
 
 /// The environment variable with the address of a PostgreSQL server on which tests may create databases.
 pub const POSTGRES: &str = "TOWPATH_TEST_POSTGRES";
 
+/// The environment variable with the address of a MySQL or MariaDB server, for tests of users' databases.
+pub const MYSQL: &str = "TOWPATH_TEST_MYSQL";
+
 /// An empty database that is removed when this value is dropped.
 #[derive(Debug)]
 pub struct TestDb {
-    /// `sqlite` or `postgres`.
+    /// `sqlite`, `postgres` or `mysql`.
     pub name: &'static str,
     /// Its address.
     pub url: String,
@@ -58,6 +61,22 @@ pub async fn postgres() -> TestDb {
     TestDb { name: "postgres", url: url.to_string(), guard: Guard::Database { server, name } }
 }
 
+/// An empty MySQL database: no place for Towpath's own data, but one that tasks read and write.
+///
+/// # Panics
+/// When there is no server or it refuses.
+pub async fn mysql() -> TestDb {
+    let server = std::env::var(MYSQL)
+        .unwrap_or_else(|_| panic!("{MYSQL} names no server: run the tests with `scripts/test`, which starts one"));
+    let name = format!("towpath_test_{:032x}", rand::random::<u128>());
+    let mut connection = MySqlConnection::connect(&server).await.expect("the test server answers");
+    let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
+    connection.execute(sqlx::AssertSqlSafe(create)).await.expect("the test server takes a new database");
+    let mut url = url::Url::parse(&server).expect("the test server's address is a URL");
+    url.set_path(&name);
+    TestDb { name: "mysql", url: url.to_string(), guard: Guard::Database { server, name } }
+}
+
 impl TestDb {
     /// The file of a SQLite database.
     #[must_use]
@@ -72,12 +91,20 @@ impl TestDb {
 impl Drop for TestDb {
     fn drop(&mut self) {
         let Guard::Database { server, name } = &self.guard else { return };
-        let (server, drop) = (server.clone(), format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        let is_mysql = self.name == "mysql";
+        let force = if is_mysql { "" } else { " WITH (FORCE)" };
+        let (server, drop) = (server.clone(), format!("DROP DATABASE IF EXISTS {name}{force}"));
         // A runtime of its own: the test's may be shutting down.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if let Ok(runtime) = runtime {
                 runtime.block_on(async {
+                    if is_mysql {
+                        if let Ok(mut connection) = MySqlConnection::connect(&server).await {
+                            let _ = connection.execute(sqlx::AssertSqlSafe(drop)).await;
+                        }
+                        return;
+                    }
                     if let Ok(mut connection) = PgConnection::connect(&server).await {
                         // The server is thrown away after the tests, so a database that stays costs little.
                         let _ = connection.execute(sqlx::AssertSqlSafe(drop)).await;

@@ -1,5 +1,6 @@
 //! Operators that wait for something. They share arguments that say how; the rules are in [`crate::sensor`].
 
+use super::sql;
 use super::{APPEND_ENV, ArgKind, ArgSpec, CWD, ENV, MEMORY, OperatorSpec, arg};
 
 const POKE_INTERVAL: ArgSpec = arg("poke_interval", ArgKind::Duration, "Time between two looks (default 60 s)");
@@ -200,6 +201,30 @@ pub(super) const EXTERNAL_TASK: OperatorSpec = OperatorSpec {
             "Fail at once where the DAG, task or group does not exist (default false)"
         ),
         arg("poll_interval", ArgKind::Duration, "Accepted without effect: it belongs to `deferrable`"),
+    ],
+    one_of: &[],
+};
+
+pub(super) const SQL: OperatorSpec = OperatorSpec {
+    name: "sql_sensor",
+    aliases: &[
+        "airflow.providers.common.sql.sensors.sql.SqlSensor",
+        "airflow.sensors.sql.SqlSensor",
+        "airflow.sensors.sql_sensor.SqlSensor",
+    ],
+    summary: "Waits until the first cell that a query returns is neither null, 0, false nor empty",
+    args: sensor_args![
+        sql::CONNECTION,
+        sql::DATABASE,
+        sql::SQL,
+        sql::PARAMETERS,
+        arg("success", ArgKind::Text, "A template expression over `cell` and `row` that is true when the wait is over"),
+        arg(
+            "failure",
+            ArgKind::Text,
+            "A template expression over `cell` and `row` that fails the sensor when it is true"
+        ),
+        arg("fail_on_empty", ArgKind::Bool, "Fail where the query returns no row (default false)"),
     ],
     one_of: &[],
 };

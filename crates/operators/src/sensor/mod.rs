@@ -12,6 +12,7 @@ mod external_task;
 mod file;
 mod http;
 mod python;
+mod sql;
 mod time;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use external_task::ExternalTaskSensor;
 pub use file::FileSensor;
 pub use http::HttpSensor;
 pub use python::PythonSensor;
+pub use sql::SqlSensor;
 pub use time::{TimeDeltaSensor, TimeSensor};
 
 /// What a look has found.

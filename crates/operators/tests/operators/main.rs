@@ -4,6 +4,7 @@ mod bash;
 mod external_task;
 mod http;
 mod sensor;
+mod sql;
 mod support;
 mod template;
 mod trigger_dag;
