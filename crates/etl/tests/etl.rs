@@ -1,5 +1,7 @@
 //! Jobs from source to result, on files.
 
+#[path = "etl/databases.rs"]
+mod databases;
 #[path = "etl/dedupe.rs"]
 mod dedupe;
 #[path = "etl/loads.rs"]
