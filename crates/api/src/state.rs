@@ -10,6 +10,7 @@ use towpath_store::Store;
 
 use crate::guard::Hosts;
 use crate::observe::Requests;
+use crate::settings::{Section, Settings};
 use crate::versions::Versions;
 
 /// What the binary gives to the API.
@@ -35,6 +36,7 @@ pub struct State {
     pub(crate) stop: CancellationToken,
     pub(crate) requests: Requests,
     pub(crate) versions: Versions,
+    pub(crate) settings: Settings,
     pub(crate) started_at: DateTime<Utc>,
 }
 
@@ -45,6 +47,7 @@ impl State {
         let Options { store, clock, dags_folder, hosts, stop } = options;
         Self {
             started_at: clock.now(),
+            settings: Settings::from([]),
             versions: Versions::default(),
             requests: Requests::default(),
             dags_folder: dags_folder.into(),
@@ -53,5 +56,12 @@ impl State {
             hosts,
             stop,
         }
+    }
+
+    /// With what `/config` shows; secrets in it are masked already.
+    #[must_use]
+    pub fn with_settings(mut self, sections: Vec<Section>) -> Self {
+        self.settings = sections.into();
+        self
     }
 }

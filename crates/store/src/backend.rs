@@ -34,6 +34,7 @@ pub(crate) trait Backend:
     + crate::alerts::AlertRows
     + crate::assets::AssetRows
     + crate::explain::ExplainRows
+    + crate::listing::ListRows
     + Send
     + Sync
     + std::fmt::Debug

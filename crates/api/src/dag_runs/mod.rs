@@ -1,8 +1,11 @@
 //! DAG runs.
 
+pub(crate) mod bulk;
+pub(crate) mod clear;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod patch;
 pub(crate) mod trigger;
 pub(crate) mod wait;
 

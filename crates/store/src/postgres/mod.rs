@@ -2,6 +2,7 @@
 
 mod asset_sql;
 mod flow_sql;
+mod listing_sql;
 mod queries;
 #[path = "../rows/mod.rs"]
 mod rows;

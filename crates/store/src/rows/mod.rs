@@ -8,6 +8,7 @@ mod dags;
 mod explain;
 mod flow;
 mod jobs;
+mod listing;
 mod reads;
 mod runs;
 mod secrets;

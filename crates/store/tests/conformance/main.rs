@@ -15,6 +15,7 @@ mod explain;
 mod flow;
 mod jobs;
 mod limits;
+mod listing;
 mod random;
 mod reports;
 mod runs;

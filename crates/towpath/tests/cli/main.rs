@@ -4,6 +4,7 @@
 
 mod assets;
 mod backfills;
+mod clients;
 mod config;
 mod daemon;
 mod dag_tests;
