@@ -94,6 +94,7 @@ fn administration() -> Router<State> {
         .route("/variables/{*key}", get(variables::get).patch(variables::patch).delete(variables::delete))
         .route("/connections", get(connections::list).post(connections::post).patch(connections::bulk))
         .route("/connections/test", post(connections::test))
+        .route("/connections/enqueue-test", post(connections::enqueue_test).get(connections::test_of))
         .route("/connections/defaults", post(connections::defaults))
         .route(
             "/connections/{connection_id}",

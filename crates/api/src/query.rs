@@ -205,15 +205,17 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// 422 with all mistakes; 400 where a field is left that the action did not take.
+    /// 422 with all mistakes, or where a field is left that the action did not take.
     pub(crate) fn finish(self) -> Result<()> {
         if !self.problems.is_empty() {
             return Err(Error::Invalid(self.problems));
         }
         match self.pairs.first() {
-            Some((name, _)) => Err(Error::BadRequest(format!(
-                "this server cannot apply `{name}` here; leave it out, and filter what you get"
-            ))),
+            Some((name, value)) => {
+                let msg = format!("this server cannot apply `{name}` here; leave it out, and filter what you get");
+                let problem = Problem::new("extra_forbidden", "query", name, msg, value.clone().into());
+                Err(Error::Invalid(vec![problem]))
+            }
             None => Ok(()),
         }
     }
@@ -273,7 +275,8 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         let mut query = query("limit=1&owners=me");
         query.window();
-        assert!(matches!(query.finish(), Err(Error::BadRequest(text)) if text.contains("`owners`")));
+        let Err(Error::Invalid(problems)) = query.finish() else { panic!("a field was not taken") };
+        assert_eq!(problems[0].loc, ["query", "owners"]);
     }
 
     #[test]

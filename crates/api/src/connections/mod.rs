@@ -89,7 +89,7 @@ impl Entity for Given {
             if conn_id.is_empty() || !conn_id.chars().all(fits) {
                 let msg = "String should match pattern '^[\\w.-]+$'";
                 body.problem(Problem::new("string_pattern_mismatch", "body", "connection_id", msg, conn_id.clone().into()));
-            } else if conn_id.chars().count() > 200 {
+            } else if conn_id.chars().count() > 200 || conn_id.len() > 250 {
                 let msg = "String should have at most 200 characters";
                 body.problem(Problem::new("string_too_long", "body", "connection_id", msg, conn_id.clone().into()));
             }
@@ -283,6 +283,16 @@ pub(crate) async fn bulk(
 ) -> Result<Json<BulkReply>> {
     query.finish()?;
     Ok(Json(bulk::carry_out::<Given>(&state, &(), body).await?))
+}
+
+/// `get_connection_test`: none was ever begun.
+pub(crate) async fn test_of() -> Error {
+    Error::NotFound("No connection test matches the token".to_owned())
+}
+
+/// `enqueue_connection_test`; as [`test`].
+pub(crate) async fn enqueue_test() -> Error {
+    Error::Forbidden("Testing connections is disabled in the API; use `towpath connections test`".to_owned())
 }
 
 /// Airflow has tests by its API switched off unless it is configured: whoever may write a

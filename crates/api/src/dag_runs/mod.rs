@@ -92,13 +92,8 @@ pub(crate) fn seconds(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) ->
 /// A run by its id.
 ///
 /// # Errors
-/// 404; 400 for the wildcard `~`, which only lists take.
+/// 404, also for the wildcard `~`, which only lists take.
 pub(crate) async fn find(state: &State, dag_id: &str, run_id: &str) -> Result<RunRecord> {
-    if dag_id == "~" || run_id == "~" {
-        return Err(Error::BadRequest(
-            "this server takes `~` only for the DAG of a list of DAG runs; name the DAG and the run".to_owned(),
-        ));
-    }
     let run = state.store.run(dag_id, run_id).await?;
     run.ok_or_else(|| not_found(dag_id, run_id))
 }

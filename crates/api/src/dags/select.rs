@@ -30,6 +30,7 @@ pub(crate) struct Selection {
     bundle_version: Option<String>,
     timetables: Vec<String>,
     asset_schedule: Option<bool>,
+    favorite: Option<bool>,
     last_state: Option<RunState>,
     run_states: Vec<RunState>,
     run_start: Vec<(Compare, DateTime<Utc>)>,
@@ -62,6 +63,7 @@ impl Selection {
             bundle_version: query.text("bundle_version"),
             timetables: query.texts("timetable_type"),
             asset_schedule: query.flag("has_asset_schedule"),
+            favorite: query.flag("is_favorite"),
             last_state: query.words("last_dag_run_state", &states).pop(),
             run_states: query.words("dag_run_state", &states),
             run_start: filter::times(query, "dag_run_start_date"),
@@ -80,6 +82,7 @@ impl Selection {
             && self.bundle_version.is_none()
             && self.timetables.is_empty()
             && self.asset_schedule.is_none()
+            && self.favorite != Some(true)
             && !self.needs_runs()
             && matches!(self.order.as_slice(), [] | [("dag_id", false)])
     }
@@ -135,6 +138,8 @@ impl Selection {
             && self.bundle.as_ref().is_none_or(|name| name == BUNDLE_NAME)
             // DAG files have no versions but their own.
             && self.bundle_version.is_none()
+            // Nobody has favourites.
+            && self.favorite != Some(true)
             && (self.timetables.is_empty() || self.timetables.iter().any(|name| record.schedule.contains(name.as_str())))
             && self.asset_schedule.is_none_or(|asked| asked == record.schedule.starts_with("asset"))
     }

@@ -122,6 +122,10 @@ impl Entity for Given {
 
     fn read(mut body: Body) -> Result<Self> {
         let name = body.required_text("name").unwrap_or_default();
+        if name.is_empty() && body.as_it_came().get("name").is_some_and(serde_json::Value::is_string) {
+            let msg = "String should have at least 1 character";
+            body.problem(Problem::new("string_too_short", "body", "name", msg, "".into()));
+        }
         if name.chars().count() > 256 {
             let msg = "String should have at most 256 characters";
             body.problem(Problem::new("string_too_long", "body", "name", msg, name.clone().into()));
@@ -136,9 +140,6 @@ impl Entity for Given {
         body.flag_or("include_deferred", false);
         body.short_text("team_name", 50);
         body.finish()?;
-        if name.is_empty() {
-            return Err(Error::BadRequest("a pool has a name".to_owned()));
-        }
         Ok(Self { name, slots, description })
     }
 

@@ -51,7 +51,12 @@ impl Entity for Variable {
 
     fn read(mut body: Body) -> Result<Self> {
         let key = body.required_text("key").unwrap_or_default();
-        if key.chars().count() > 250 {
+        if key.is_empty() && body.as_it_came().get("key").is_some_and(Value::is_string) {
+            let msg = "String should have at least 1 character";
+            body.problem(Problem::new("string_too_short", "body", "key", msg, "".into()));
+        }
+        // The store counts bytes.
+        if key.len() > 250 {
             let msg = "String should have at most 250 characters";
             body.problem(Problem::new("string_too_long", "body", "key", msg, key.clone().into()));
         }

@@ -20,6 +20,10 @@ pub(crate) async fn post(
 ) -> Result<(StatusCode, Json<XComReply>)> {
     query.finish()?;
     let key = body.required_text("key");
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 512) {
+        let msg = "Value error, the key of an XCom has 1 to 512 bytes";
+        body.problem(crate::Problem::new("value_error", "body", "key", msg, Value::Null));
+    }
     let (value, map_index) = value(&mut body);
     body.finish()?;
     let key = key.unwrap_or_default();
