@@ -10,12 +10,8 @@ use crate::pattern::Pattern;
 use crate::query::Query;
 
 /// The suffixes of bounds.
-pub(crate) const BOUNDS: [(&str, Compare); 4] = [
-    ("gte", Compare::AtLeast),
-    ("gt", Compare::Above),
-    ("lte", Compare::AtMost),
-    ("lt", Compare::Below),
-];
+pub(crate) const BOUNDS: [(&str, Compare); 4] =
+    [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
 
 /// Conditions on the fields `F` of a table.
 #[derive(Debug)]

@@ -18,7 +18,18 @@ pub(crate) struct JobList {
 
 pub(crate) async fn get(extract::State(state): extract::State<State>, mut query: Query) -> Result<Json<JobList>> {
     let window = query.window();
-    let orders = ["id", "dag_id", "state", "job_type", "start_date", "end_date", "latest_heartbeat", "executor_class", "hostname", "unixname"];
+    let orders = [
+        "id",
+        "dag_id",
+        "state",
+        "job_type",
+        "start_date",
+        "end_date",
+        "latest_heartbeat",
+        "executor_class",
+        "hostname",
+        "unixname",
+    ];
     let order = query.order(&orders)?;
     let alive = query.flag("is_alive");
     let start = filter::times(&mut query, "start_date");

@@ -77,7 +77,10 @@ fn instances() -> Router<State> {
         .route("/{map_index}/tries", get(task_instances::tries::mapped))
         .route("/{map_index}/tries/{task_try_number}", get(task_instances::tries::mapped_one));
     Router::new()
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(task_instances::list::get).patch(task_instances::bulk::patch))
+        .route(
+            "/dags/{dag_id}/dagRuns/{run_id}/taskInstances",
+            get(task_instances::list::get).patch(task_instances::bulk::patch),
+        )
         .nest("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", one)
 }
 

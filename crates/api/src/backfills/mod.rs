@@ -86,7 +86,8 @@ pub(crate) async fn post(
     let open = |it: &BackfillRecord| it.completed_at.is_none() && !it.is_cancelled;
     if state.store.backfills(Some(&new.dag_id)).await?.iter().any(open) {
         return Err(Error::Conflict(format!(
-            "There can be only one running backfill per Dag, and another of `{}` is not over", new.dag_id
+            "There can be only one running backfill per Dag, and another of `{}` is not over",
+            new.dag_id
         )));
     }
     let (id, _) = create(&state, &new, false).await?;

@@ -69,7 +69,13 @@ fn masked(extra: String) -> String {
         }
     }
     match serde_json::from_str::<Value>(&extra) {
-        Ok(mut value) => if mask(&mut value) { value.to_string() } else { extra },
+        Ok(mut value) => {
+            if mask(&mut value) {
+                value.to_string()
+            } else {
+                extra
+            }
+        }
         Err(_) if extra.is_empty() => extra,
         Err(_) => MASK.to_owned(),
     }
@@ -88,7 +94,13 @@ impl Entity for Given {
             let fits = |c: char| c.is_alphanumeric() || "_.-".contains(c);
             if conn_id.is_empty() || !conn_id.chars().all(fits) {
                 let msg = "String should match pattern '^[\\w.-]+$'";
-                body.problem(Problem::new("string_pattern_mismatch", "body", "connection_id", msg, conn_id.clone().into()));
+                body.problem(Problem::new(
+                    "string_pattern_mismatch",
+                    "body",
+                    "connection_id",
+                    msg,
+                    conn_id.clone().into(),
+                ));
             } else if conn_id.chars().count() > 200 || conn_id.len() > 250 {
                 let msg = "String should have at most 200 characters";
                 body.problem(Problem::new("string_too_long", "body", "connection_id", msg, conn_id.clone().into()));
@@ -239,7 +251,10 @@ pub(crate) async fn post(
     query.finish()?;
     let given = Given::read(body)?;
     if given.exists(&state, &()).await? {
-        return Err(Error::Conflict(format!("The Connection with connection_id: `{}` already exists", given.0.conn_id)));
+        return Err(Error::Conflict(format!(
+            "The Connection with connection_id: `{}` already exists",
+            given.0.conn_id
+        )));
     }
     given.write(&state, &(), &[]).await?;
     Ok((StatusCode::CREATED, Json(given.0.into())))
@@ -297,11 +312,7 @@ pub(crate) async fn enqueue_test() -> Error {
 
 /// Airflow has tests by its API switched off unless it is configured: whoever may write a
 /// connection could make the server talk to anything. Here the command line does it.
-pub(crate) async fn test(
-    extract::State(_): extract::State<State>,
-    query: Query,
-    body: Body,
-) -> Result<Json<Value>> {
+pub(crate) async fn test(extract::State(_): extract::State<State>, query: Query, body: Body) -> Result<Json<Value>> {
     query.finish()?;
     let given = Given::read(body)?;
     Err(Error::Forbidden(format!(

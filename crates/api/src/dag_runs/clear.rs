@@ -19,6 +19,8 @@ use crate::{Error, Result, State};
 #[derive(Debug)]
 struct Order {
     dry_run: bool,
+    /// With the current version of the DAG instead of the run's own.
+    latest: bool,
     selection: Selection,
     note: Option<String>,
 }
@@ -26,15 +28,16 @@ struct Order {
 impl Order {
     fn read(body: &mut Body) -> Result<Self> {
         let only_new = body.flag_or("only_new", false);
-        body.flag("run_on_latest_version");
+        let latest = body.flag("run_on_latest_version").unwrap_or(false);
         let order = Self {
+            latest,
             dry_run: body.flag_or("dry_run", true),
             selection: Selection { only_failed: body.flag_or("only_failed", false), ..Selection::default() },
             note: body.short_text("note", LONGEST_NOTE),
         };
         if only_new {
             return Err(Error::BadRequest(
-                "`only_new` is not possible here: a run keeps the version of its DAG, so it gets no new tasks".to_owned(),
+                "`only_new` is not possible here; `run_on_latest_version` lets a run go on with the new tasks of its DAG".to_owned(),
             ));
         }
         Ok(order)
@@ -43,8 +46,13 @@ impl Order {
     /// What would be cleared; where it is no dry run, it is.
     async fn carry_out(&self, state: &State, run: &RunRecord) -> Result<Vec<TaskInstanceReply>> {
         let now = state.clock.now();
-        let touched = state.store.clear(run.key, &self.selection, self.dry_run, now).await?;
-        if !self.dry_run && let Some(note) = &self.note {
+        let touched = match self.latest {
+            true => state.store.clear_on_latest(run.key, &self.selection, self.dry_run, now).await?,
+            false => state.store.clear(run.key, &self.selection, self.dry_run, now).await?,
+        };
+        if !self.dry_run
+            && let Some(note) = &self.note
+        {
             state.store.set_run_note(run.key, Some(note), now).await?;
         }
         task_instances::replies(state, run, &touched).await
@@ -81,8 +89,11 @@ pub(crate) async fn many(
     mut body: Body,
 ) -> Result<Response> {
     query.finish()?;
-    let partition =
-        [body.text("partition_key").is_some(), body.time("partition_date_start").is_some(), body.time("partition_date_end").is_some()];
+    let partition = [
+        body.text("partition_key").is_some(),
+        body.time("partition_date_start").is_some(),
+        body.time("partition_date_end").is_some(),
+    ];
     let order = Order::read(&mut body);
     let runs = body.list("dag_runs").unwrap_or_default();
     body.finish()?;

@@ -114,7 +114,14 @@ fn listing(query: &mut Query) -> Result<Listing<RunField>> {
         tests.0.push((RunField::Conf, crate::pattern::Pattern::part(&text.replace('|', "_")).test()));
     }
     // No run has what these ask for: DAG files have no bundle versions, and nothing is partitioned.
-    let nothing = ["bundle_version", "partition_key_pattern", "partition_key_prefix_pattern", "partition_date_gte", "partition_date_lte", "consuming_asset_pattern"];
+    let nothing = [
+        "bundle_version",
+        "partition_key_pattern",
+        "partition_key_prefix_pattern",
+        "partition_date_gte",
+        "partition_date_lte",
+        "consuming_asset_pattern",
+    ];
     let asked: Vec<String> = nothing.iter().filter_map(|name| query.text(name)).collect();
     if !asked.is_empty() {
         tests.0.push((RunField::DagId, towpath_store::Test::Among(Vec::new())));

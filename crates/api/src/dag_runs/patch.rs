@@ -42,16 +42,15 @@ pub(crate) async fn patch(
 impl Change {
     pub(super) fn read(body: &mut Body) -> Self {
         let note = body.has("note");
-        Self {
-            state: body.word("state", STATES),
-            note: note.then(|| body.short_text("note", LONGEST_NOTE)),
-        }
+        Self { state: body.word("state", STATES), note: note.then(|| body.short_text("note", LONGEST_NOTE)) }
     }
 
     /// Only what `mask` names; all of it where it is empty.
     pub(super) fn masked(mut self, mask: &[String]) -> Result<Self> {
         if let Some(other) = mask.iter().find(|field| !["state", "note"].contains(&field.as_str())) {
-            return Err(Error::BadRequest(format!("`{other}` in `update_mask` cannot be changed; `state` and `note` can")));
+            return Err(Error::BadRequest(format!(
+                "`{other}` in `update_mask` cannot be changed; `state` and `note` can"
+            )));
         }
         if !mask.is_empty() {
             let named = |name: &str| mask.iter().any(|field| field == name);

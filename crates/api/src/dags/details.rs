@@ -88,9 +88,7 @@ pub(crate) async fn get(
 
 /// Params as Airflow writes them; `source` is `dag` or `task` where a task shows them.
 pub(crate) fn params(params: &IndexMap<String, Param>, source: Option<&str>) -> Map<String, Value> {
-    let one = |param: &Param| {
-        json!({"value": param.default, "schema": param.schema, "description": param.description, "source": source})
-    };
+    let one = |param: &Param| json!({"value": param.default, "schema": param.schema, "description": param.description, "source": source});
     params.iter().map(|(name, param)| (name.clone(), one(param))).collect()
 }
 

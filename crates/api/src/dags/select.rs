@@ -39,7 +39,13 @@ pub(crate) struct Selection {
 }
 
 const ORDERS: &[&str] = &[
-    "dag_id", "dag_display_name", "is_paused", "next_dagrun", "last_run_state", "last_run_start_date", "last_parsed_time",
+    "dag_id",
+    "dag_display_name",
+    "is_paused",
+    "next_dagrun",
+    "last_run_state",
+    "last_run_start_date",
+    "last_parsed_time",
 ];
 
 impl Selection {
@@ -95,7 +101,12 @@ impl Selection {
             || self.order.iter().any(|(name, _)| name.starts_with("last_run"))
     }
 
-    pub(crate) async fn find(&self, state: &State, window: Window, broken: &HashSet<String>) -> Result<Page<DagRecord>> {
+    pub(crate) async fn find(
+        &self,
+        state: &State,
+        window: Window,
+        broken: &HashSet<String>,
+    ) -> Result<Page<DagRecord>> {
         let mut plain = DagFilter {
             id_contains: None,
             paused: self.paused,
@@ -110,7 +121,9 @@ impl Selection {
         let mut records = state.store.dags(&plain).await?.items;
         records.retain(|record| self.fits(record, broken));
         let names = self.names(state, &records).await?;
-        records.retain(|record| self.names.iter().all(|pattern| names.get(&record.dag_id).is_some_and(|name| pattern.fits(name))));
+        records.retain(|record| {
+            self.names.iter().all(|pattern| names.get(&record.dag_id).is_some_and(|name| pattern.fits(name)))
+        });
         let mut runs = HashMap::new();
         if self.needs_runs() {
             let ids: Vec<String> = records.iter().map(|record| record.dag_id.clone()).collect();

@@ -106,7 +106,9 @@ impl Given {
         body.short_text("team_name", 50);
         body.finish()?;
         if given.is_some_and(|given| given != name) {
-            return Err(Error::BadRequest("Invalid body, pool name from request body doesn't match uri parameter".to_owned()));
+            return Err(Error::BadRequest(
+                "Invalid body, pool name from request body doesn't match uri parameter".to_owned(),
+            ));
         }
         Ok(Self { name: name.to_owned(), slots, description })
     }

@@ -17,6 +17,8 @@ use crate::{Error, Problem, Result, State, dag_runs, dags};
 #[derive(Debug)]
 struct Order {
     dry_run: bool,
+    /// With the current version of the DAG instead of the run's own.
+    latest: bool,
     run_id: Option<String>,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
@@ -57,7 +59,11 @@ pub(crate) async fn post(
     }
     let mut replies = Vec::new();
     for run in runs {
-        let touched = match state.store.clear(run.key, &order.selection, order.dry_run, now).await {
+        let cleared = match order.latest {
+            true => state.store.clear_on_latest(run.key, &order.selection, order.dry_run, now).await,
+            false => state.store.clear(run.key, &order.selection, order.dry_run, now).await,
+        };
+        let touched = match cleared {
             Ok(touched) => touched,
             // A run of another version of the DAG, without that task.
             Err(towpath_store::Error::NotFound { .. }) => continue,
@@ -77,8 +83,9 @@ impl Order {
     fn read(mut body: Body) -> Result<Self> {
         let tasks = tasks(&mut body);
         let resets = body.flag_or("reset_dag_runs", true);
-        body.flag("run_on_latest_version");
+        let latest = body.flag("run_on_latest_version").unwrap_or(false);
         let order = Self {
+            latest,
             dry_run: body.flag_or("dry_run", true),
             from: body.time("start_date"),
             to: body.time("end_date"),
@@ -109,7 +116,8 @@ impl Order {
         body.finish()?;
         if !resets && !order.dry_run {
             return Err(Error::BadRequest(
-                "`reset_dag_runs` cannot be false here: a run that is over would never run its cleared tasks".to_owned(),
+                "`reset_dag_runs` cannot be false here: a run that is over would never run its cleared tasks"
+                    .to_owned(),
             ));
         }
         Ok(order)
@@ -151,7 +159,8 @@ fn tasks(body: &mut Body) -> Vec<(String, Option<i32>)> {
                 )),
             },
             other => {
-                let problem = Problem::new("string_type", "body", "task_ids", "Input should be a valid string", other.clone());
+                let problem =
+                    Problem::new("string_type", "body", "task_ids", "Input should be a valid string", other.clone());
                 body.problem(problem);
             }
         }

@@ -49,8 +49,10 @@ async fn list(
 ) -> Result<Json<DependencyList>> {
     let run = dag_runs::find(state, dag_id, run_id).await?;
     let instance = super::find(state, &run, task_id, map_index).await?;
-    if !matches!(instance.state, TaskState::None | TaskState::Scheduled | TaskState::UpForRetry | TaskState::UpForReschedule)
-    {
+    if !matches!(
+        instance.state,
+        TaskState::None | TaskState::Scheduled | TaskState::UpForRetry | TaskState::UpForReschedule
+    ) {
         return Ok(Json(DependencyList { dependencies: Vec::new() }));
     }
     let told = state.store.explain_task(&run, task_id, map_index, state.clock.now()).await?;

@@ -195,7 +195,8 @@ impl TaskInstanceList {
         }
         let page = state.store.list_tasks(&listing, cursor.is_some()).await?;
         let full = page.items.len() == listing.limit as usize;
-        let next = page.items.last().filter(|_| cursor.is_some() && full).map(|it| (it.key.clone(), offset + listing.limit));
+        let next =
+            page.items.last().filter(|_| cursor.is_some() && full).map(|it| (it.key.clone(), offset + listing.limit));
         let mut contexts = Contexts::default();
         let mut task_instances = Vec::with_capacity(page.items.len());
         for record in page.items {

@@ -179,10 +179,15 @@ pub(crate) async fn replies(state: &State, run: &RunRecord, touched: &[Touched])
         return Ok(Vec::new());
     }
     let keys: HashSet<&TaskKey> = touched.iter().map(|touched| &touched.key).collect();
-    let context = Context::of(state, run.version_id).await?;
-    let mut records = state.store.task_instances(run.key).await?;
-    records.retain(|record| keys.contains(&record.key));
-    Ok(records.into_iter().map(|record| context.reply(record)).collect())
+    let mut contexts = Contexts::default();
+    let mut replies = Vec::with_capacity(touched.len());
+    for record in state.store.task_instances(run.key).await? {
+        if keys.contains(&record.key) {
+            // The run may have moved to another version of its DAG.
+            replies.push(contexts.of(state, record.version_id).await?.reply(record));
+        }
+    }
+    Ok(replies)
 }
 
 /// The run itself and, as asked, the earlier and later ones of its DAG by logical date.

@@ -56,7 +56,8 @@ impl Change {
             Some("skipped") => Some(Mark::Skipped),
             Some(other) => {
                 let expected = ["success", "failed", "skipped"];
-                let msg = format!("Value error, '{other}' is not among the states that can be set: {}", expected.join(", "));
+                let msg =
+                    format!("Value error, '{other}' is not among the states that can be set: {}", expected.join(", "));
                 body.problem(crate::Problem::new("value_error", "body", "new_state", msg, other.into()));
                 None
             }
@@ -124,7 +125,8 @@ impl Change {
             }
         }
         if self.mark.is_none() || !dry_run {
-            let keys: Vec<_> = noted.iter().map(|it| towpath_store::Touched { key: it.key.clone(), state: it.state }).collect();
+            let keys: Vec<_> =
+                noted.iter().map(|it| towpath_store::Touched { key: it.key.clone(), state: it.state }).collect();
             let replies = super::replies(state, &run, &keys).await?;
             let ids: Vec<_> = replies.iter().map(|reply| reply.id).collect();
             changed.retain(|reply| !ids.contains(&reply.id));

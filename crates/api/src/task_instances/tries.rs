@@ -93,7 +93,8 @@ pub(crate) async fn mapped_one(
 
 async fn find(state: &State, ids: [&str; 3], map_index: i32, number: &str) -> Result<Json<TryReply>> {
     let number = path::whole("task_try_number", number)?;
-    let found = list(state, ids, map_index).await?.task_instances.into_iter().find(|it| i64::from(it.try_number) == number);
+    let found =
+        list(state, ids, map_index).await?.task_instances.into_iter().find(|it| i64::from(it.try_number) == number);
     let [dag_id, run_id, task_id] = ids;
     found.map(Json).ok_or_else(|| {
         Error::NotFound(format!(

@@ -42,7 +42,13 @@ impl From<VariableRecord> for VariableReply {
     fn from(record: VariableRecord) -> Self {
         let hidden = is_secret_name(&record.key) && !record.value.is_empty();
         let value = if hidden { "***".to_owned() } else { record.value };
-        Self { key: record.key, value: Some(value), description: record.description, is_encrypted: true, team_name: None }
+        Self {
+            key: record.key,
+            value: Some(value),
+            description: record.description,
+            is_encrypted: true,
+            team_name: None,
+        }
     }
 }
 
@@ -198,7 +204,8 @@ fn python_json(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| format!("{}: {}", Value::from(name.as_str()), python_json(value));
+            let field =
+                |(name, value): (&String, &Value)| format!("{}: {}", Value::from(name.as_str()), python_json(value));
             format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),

@@ -88,8 +88,7 @@ fn listing(query: &mut Query) -> Result<Listing<XComField>> {
     ] {
         tests.patterns(query, name, field);
     }
-    let mut listing =
-        Listing { tests: tests.0, order, after: None, limit: window.limit, offset: window.offset };
+    let mut listing = Listing { tests: tests.0, order, after: None, limit: window.limit, offset: window.offset };
     listing.among(XComField::Key, query.text("xcom_key").into_iter().map(Datum::Text).collect());
     Ok(listing)
 }

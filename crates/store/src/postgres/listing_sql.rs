@@ -26,7 +26,8 @@ pub(super) const DELETE_TASK_INSTANCE: &str = "
     DELETE FROM task_instance WHERE run_key = $1 AND task_id = $2 AND map_index = $3
         AND EXISTS (SELECT 1 FROM dag_run r WHERE r.key = $1 AND r.state IN ('success', 'failed'))";
 pub(super) const DELETE_TASK_XCOMS: &str = "DELETE FROM xcom WHERE run_key = $1 AND task_id = $2 AND map_index = $3";
-pub(super) const DELETE_TASK_LOGS: &str = "DELETE FROM log_chunk WHERE run_key = $1 AND task_id = $2 AND map_index = $3";
+pub(super) const DELETE_TASK_LOGS: &str =
+    "DELETE FROM log_chunk WHERE run_key = $1 AND task_id = $2 AND map_index = $3";
 pub(super) const INSERT_XCOM: &str = "
     INSERT INTO xcom (run_key, task_id, map_index, key, value, at) VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (run_key, task_id, map_index, key) DO NOTHING";

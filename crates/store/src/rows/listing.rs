@@ -285,8 +285,7 @@ impl ListRows for Backend {
     }
 
     async fn run_states(&self, dag_ids: &[String]) -> Result<Vec<(String, String, u64)>> {
-        let rows =
-            sqlx::query(listing_sql::RUN_STATES).bind(batch::json(dag_ids)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(listing_sql::RUN_STATES).bind(batch::json(dag_ids)).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| Ok((row.try_get("dag_id")?, row.try_get("state")?, row.try_get::<i64, _>("count")? as u64)))
             .collect()

@@ -111,7 +111,9 @@ async fn xcoms_are_written_and_listed(store: Store) {
     sync(&store, wide("d", 2, |_| {})).await;
     let run = manual(&store, "d").await;
     let task = key(run.key, "t0001");
-    for (value, new, expected) in [(json!(1), false, false), (json!(2), true, true), (json!(3), true, false), (json!(4), false, true)] {
+    for (value, new, expected) in
+        [(json!(1), false, false), (json!(2), true, true), (json!(3), true, false), (json!(4), false, true)]
+    {
         let done = store.put_xcom(&task, "k", &value, new, time(5)).await.expect("the database answers");
         assert_eq!(done, expected, "{value}");
     }

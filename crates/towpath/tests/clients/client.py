@@ -48,9 +48,10 @@ def main(url, token=None):
         assert [it.map_index for it in mapped.task_instances] == [0, 1, 2]
         assert instances.get_task_instance("compat", "by_client", "push").state == "success"
         assert instances.get_log("compat", "by_client", "push", 1, full_content=True).content
-        clear = airflow.ClearTaskInstancesBody(dag_run_id="by_client", task_ids=["push"], only_failed=False)
+        push = airflow.ClearTaskInstancesBodyTaskIdsInner("push")
+        clear = airflow.ClearTaskInstancesBody(dag_run_id="by_client", task_ids=[push], only_failed=False)
         assert instances.post_clear_task_instances("compat", clear).total_entries == 1
-        value = airflow.XComApi(client).get_xcom_entry("compat", "by_client", "push", "return_value")
+        value = airflow.XComApi(client).get_xcom_entry("compat", "push", "by_client", "return_value")
         assert value.to_dict()["value"] == "42", value
 
         variables = airflow.VariableApi(client)
