@@ -35,6 +35,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 Error::BadRequest("the body broke off".to_owned())
             }
         })?;
+        if has_zero(&bytes) {
+            let msg = "Value error, a text may not hold the character 0";
+            return Err(Error::Invalid(vec![Problem::new("value_error", "body", "", msg, Value::Null)]));
+        }
         if bytes.is_empty() {
             return Err(Error::Invalid(vec![Problem::missing("body", "", Value::Null)]));
         }
@@ -70,16 +74,6 @@ impl Body {
         if bytes.is_empty() || bytes == b"null" { Self::parse(b"{}") } else { Self::parse(bytes) }
     }
 
-    /// A whole number.
-    pub(crate) fn whole(&mut self, name: &str) -> Option<i64> {
-        let value = self.value(name)?;
-        let number = value.as_i64();
-        if number.is_none() {
-            self.wrong("int_type", name, "Input should be a valid integer", value);
-        }
-        number
-    }
-
     /// The value of a field; null counts as absent.
     fn value(&mut self, name: &str) -> Option<Value> {
         self.fields.shift_remove(name).filter(|value| !value.is_null())
@@ -89,6 +83,141 @@ impl Body {
     pub(crate) fn required(&mut self, name: &str) {
         if !self.fields.contains_key(name) {
             self.problems.push(Problem::missing("body", name, self.whole.clone()));
+        }
+    }
+
+    /// Whether a field is there, null included.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// The object as it came.
+    pub(crate) fn as_it_came(&self) -> &Value {
+        &self.whole
+    }
+
+    /// A required field of any form; null is a value.
+    pub(crate) fn any(&mut self, name: &str) -> Option<Value> {
+        self.required(name);
+        self.fields.shift_remove(name)
+    }
+
+    /// A required text.
+    pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
+        if self.fields.get(name).is_some_and(Value::is_null) {
+            self.fields.shift_remove(name);
+            self.wrong("string_type", name, "Input should be a valid string", Value::Null);
+            return None;
+        }
+        self.required(name);
+        self.text(name)
+    }
+
+    /// A text of at most so many characters.
+    pub(crate) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
+        let text = self.text(name)?;
+        if text.chars().count() > most {
+            let msg = format!("String should have at most {most} characters");
+            let problem = Problem::new("string_too_long", "body", name, msg, text.into());
+            self.problems.push(problem.with(json!({"max_length": most})));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A true or false that has a default, so that null is a mistake.
+    pub(crate) fn flag_or(&mut self, name: &str, default: bool) -> bool {
+        if self.fields.get(name).is_some_and(Value::is_null) {
+            self.fields.shift_remove(name);
+            self.wrong("bool_type", name, "Input should be a valid boolean", Value::Null);
+        }
+        self.flag(name).unwrap_or(default)
+    }
+
+    /// A whole number of at least `least`.
+    pub(crate) fn whole(&mut self, name: &str, least: i64) -> Option<i64> {
+        let value = self.value(name)?;
+        let whole = value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64));
+        match whole {
+            Some(number) if number >= least => Some(number),
+            Some(_) => {
+                let msg = format!("Input should be greater than or equal to {least}");
+                let problem = Problem::new("greater_than_equal", "body", name, msg, value);
+                self.problems.push(problem.with(json!({"ge": least})));
+                None
+            }
+            None => {
+                self.wrong("int_type", name, "Input should be a valid integer", value);
+                None
+            }
+        }
+    }
+
+    /// A list of whatever.
+    pub(crate) fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+        match self.value(name)? {
+            Value::Array(items) => Some(items),
+            other => {
+                self.wrong("list_type", name, "Input should be a valid list", other);
+                None
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        for item in self.list(name)? {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => self.wrong("string_type", name, "Input should be a valid string", other),
+            }
+        }
+        Some(texts)
+    }
+
+    /// A list of texts in which null is a word.
+    pub(crate) fn texts_or_null(&mut self, name: &str) -> Option<Vec<String>> {
+        if let Some(Value::Array(items)) = self.fields.get_mut(name) {
+            for item in items.iter_mut().filter(|item| item.is_null()) {
+                *item = "null".into();
+            }
+        }
+        self.texts(name)
+    }
+
+    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        let value = self.value(name)?;
+        let number = value.as_f64();
+        if number.is_none() {
+            self.wrong("float_type", name, "Input should be a valid number", value);
+        }
+        number
+    }
+
+    /// A word of a few.
+    pub(crate) fn word<T: std::str::FromStr>(&mut self, name: &str, expected: &[&str]) -> Option<T> {
+        let text = self.text(name)?;
+        let word = if expected.contains(&text.as_str()) { text.parse().ok() } else { None };
+        if word.is_none() {
+            self.problems.push(Problem::word("body", name, expected, text.into()));
+        }
+        word
+    }
+
+    /// Notes a mistake of some other kind.
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// An object within a body, to be read as one.
+    ///
+    /// # Errors
+    /// 422 where it is none.
+    pub(crate) fn of(value: Value) -> Result<Self> {
+        match value {
+            Value::Object(fields) => Ok(Self { whole: Value::Object(fields.clone()), fields, problems: Vec::new() }),
+            other => Err(Error::Invalid(vec![not_an_object(other)])),
         }
     }
 
@@ -157,6 +286,20 @@ impl Body {
         }
         if self.problems.is_empty() { Ok(()) } else { Err(Error::Invalid(self.problems)) }
     }
+}
+
+/// Whether JSON holds the character 0, which no database text can; an escaped backslash before `u0000` makes
+/// it plain text.
+fn has_zero(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(6).position(|window| window == b"\\u0000") {
+        let slashes = rest[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if slashes % 2 == 0 {
+            return true;
+        }
+        rest = &rest[at + 6..];
+    }
+    false
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -36,11 +36,44 @@ impl<S: Sync> FromRequestParts<S> for Query {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| Error::BadRequest(format!("the query string cannot be read: {error}")))?
             .0;
+        // No name or value in a database can hold it, and PostgreSQL refuses such a text.
+        if let Some((name, value)) = pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            let msg = "Value error, a text may not hold the character 0";
+            return Err(Error::Invalid(vec![Problem::new("value_error", "query", name, msg, value.clone().into())]));
+        }
         Ok(Self { pairs, problems: Vec::new() })
     }
 }
 
 impl Query {
+    /// Of a list that is asked for with a body (`POST .../list`): the same fields in other words.
+    pub(crate) fn of_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self { pairs, problems: Vec::new() }
+    }
+
+    /// Whether a field is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
+    }
+
+    /// Notes a mistake.
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// A number; for bounds of durations.
+    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        let text = self.text(name)?;
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Some(number),
+            _ => {
+                let msg = "Input should be a valid number, unable to parse string as a number";
+                self.problems.push(Problem::new("float_parsing", "query", name, msg, text.into()));
+                None
+            }
+        }
+    }
+
     /// Every value of a field that may be repeated.
     pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
         self.pairs.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
@@ -172,15 +205,17 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// 422 with all mistakes; 400 where a field is left that the action did not take.
+    /// 422 with all mistakes, or where a field is left that the action did not take.
     pub(crate) fn finish(self) -> Result<()> {
         if !self.problems.is_empty() {
             return Err(Error::Invalid(self.problems));
         }
         match self.pairs.first() {
-            Some((name, _)) => Err(Error::BadRequest(format!(
-                "this server cannot apply `{name}` here; leave it out, and filter what you get"
-            ))),
+            Some((name, value)) => {
+                let msg = format!("this server cannot apply `{name}` here; leave it out, and filter what you get");
+                let problem = Problem::new("extra_forbidden", "query", name, msg, value.clone().into());
+                Err(Error::Invalid(vec![problem]))
+            }
             None => Ok(()),
         }
     }
@@ -240,7 +275,8 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         let mut query = query("limit=1&owners=me");
         query.window();
-        assert!(matches!(query.finish(), Err(Error::BadRequest(text)) if text.contains("`owners`")));
+        let Err(Error::Invalid(problems)) = query.finish() else { panic!("a field was not taken") };
+        assert_eq!(problems[0].loc, ["query", "owners"]);
     }
 
     #[test]

@@ -14,10 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::{
-    Error, State, assets, dag_runs, dags, event_logs, explain, guard, import_errors, monitor, observe, task_instances,
-    xcoms,
-};
+use crate::{Error, State, assets, event_logs, explain, guard, monitor, observe, operations};
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -65,24 +62,8 @@ fn own(state: State) -> Router {
 /// Airflow's API v2, below `/api/v2`.
 fn airflow(state: State) -> Router {
     Router::new()
-        .route("/monitor/health", get(monitor::health::airflow))
-        .route("/version", get(monitor::version::get))
-        .route("/dags", get(dags::list::get))
-        .route("/dags/{dag_id}", get(dags::get::get).patch(dags::patch::patch).delete(dags::delete::delete))
-        .route("/dags/{dag_id}/dagRuns", get(dag_runs::list::get).post(dag_runs::trigger::post))
-        .route("/dags/{dag_id}/dagRuns/{run_id}", get(dag_runs::get::get).delete(dag_runs::delete::delete))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/wait", get(dag_runs::wait::get))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances", get(task_instances::list::get))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", get(task_instances::get::get))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries", get(task_instances::tries::get))
-        .route(
-            "/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}",
-            get(task_instances::logs::get),
-        )
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries", get(xcoms::list::get))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}", get(xcoms::get::get))
+        .merge(operations::router())
         .merge(assets::routes())
-        .route("/importErrors", get(import_errors::list::get))
         .route("/eventLogs", get(event_logs::list::get))
         .route("/eventLogs/{event_log_id}", get(event_logs::get::get))
         .fallback(not_found)

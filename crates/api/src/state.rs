@@ -12,6 +12,7 @@ use towpath_store::Store;
 
 use crate::guard::Hosts;
 use crate::observe::Requests;
+use crate::settings::{Section, Settings};
 use crate::versions::Versions;
 
 /// What the binary gives to the API.
@@ -40,6 +41,7 @@ pub struct State {
     pub(crate) auth: Auth,
     /// Other web sites whose scripts may call the API with a token.
     pub(crate) origins: Arc<[HeaderValue]>,
+    pub(crate) settings: Settings,
     pub(crate) started_at: DateTime<Utc>,
 }
 
@@ -50,6 +52,7 @@ impl State {
         let Options { store, clock, dags_folder, hosts, stop } = options;
         Self {
             started_at: clock.now(),
+            settings: Settings::from([]),
             versions: Versions::default(),
             origins: Arc::default(),
             auth: Auth::open(store.clone(), Arc::clone(&clock)),
@@ -73,5 +76,12 @@ impl State {
     #[must_use]
     pub fn with_origins(self, origins: &[String]) -> Self {
         Self { origins: origins.iter().filter_map(|origin| origin.parse().ok()).collect(), ..self }
+    }
+
+    /// With what `/config` shows; secrets in it are masked already.
+    #[must_use]
+    pub fn with_settings(mut self, sections: Vec<Section>) -> Self {
+        self.settings = sections.into();
+        self
     }
 }

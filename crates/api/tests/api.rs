@@ -141,6 +141,11 @@ async fn lists_are_filtered_or_refused() {
             ("?paused=true", vec!["quiet"]),
             ("?dag_id_pattern=%25QUI%25", vec!["quiet"]),
             ("?limit=1&offset=1&order_by=dag_id", vec!["etl"]),
+            ("?order_by=-dag_id&tags=flights&owners=data-team", vec!["etl"]),
+            ("?tags=flights&tags=nope&tags_match_mode=all", vec![]),
+            ("?last_dag_run_state=failed", vec!["etl"]),
+            ("?dag_id_pattern=et%20%7C%20qui", vec!["etl", "quiet"]),
+            ("?dag_run_start_date_gte=2027-01-01", vec![]),
         ] {
             assert_eq!(ids(&format!("/api/v2/dags{query}"), "dags", "dag_id").await, expected, "{query}");
         }
@@ -152,6 +157,9 @@ async fn lists_are_filtered_or_refused() {
             ("?logical_date_gte=2026-02-02T00:00:00Z&logical_date_lte=2026-02-02T00:00:00Z", 1),
             ("?logical_date_gt=2026-02-02T00:00:00Z", 0),
             ("?logical_date_lt=2026-02-02", 0),
+            ("?start_date_gte=2026-02-03&duration_gt=1.5&conf_contains=2026", 1),
+            ("?run_id_pattern=FIR%25&dag_version=1&cursor=", 1),
+            ("?run_id_prefix_pattern=irst", 0),
         ] {
             assert_eq!(ids(&format!("{runs}{query}"), "dag_runs", "dag_run_id").await.len(), expected, "{query}");
         }
@@ -165,12 +173,12 @@ async fn lists_are_filtered_or_refused() {
             assert_eq!(ids(&format!("{tasks}{query}"), "task_instances", "task_id").await, expected, "{query}");
         }
         for (path, status) in [
-            ("/api/v2/dags?owners=me", 400),
-            ("/api/v2/dags?order_by=-dag_id", 400),
+            ("/api/v2/dags?bogus=me", 422),
+            ("/api/v2/dags?order_by=bogus", 400),
             ("/api/v2/dags?limit=-1", 422),
             ("/api/v2/dags?paused=perhaps", 422),
-            ("/api/v2/dags/etl/dagRuns?start_date_gte=2026-02-02", 400),
-            ("/api/v2/dags/etl/dagRuns?order_by=conf", 400),
+            ("/api/v2/dags/etl/dagRuns?start_date_gte=later", 422),
+            ("/api/v2/dags/etl/dagRuns?order_by=bogus", 400),
             ("/api/v2/dags/etl/dagRuns?state=resting", 422),
             ("/api/v2/dags/etl/dagRuns?logical_date_gte=soon", 422),
         ] {
@@ -266,7 +274,7 @@ async fn pauses() {
             (json!({"is_paused": true}), 200, true),
             (json!({"is_paused": false}), 200, false),
             (json!({}), 422, false),
-            (json!({"is_paused": null}), 400, false),
+            (json!({"is_paused": null}), 422, false),
             (json!({"is_paused": true, "x": 1}), 422, false),
         ] {
             let reply = server.with_body("PATCH", "/api/v2/dags/etl", &body).await;
@@ -344,7 +352,7 @@ async fn deletes() {
         assert_eq!(delete("/api/v2/dags/etl/dagRuns/first").await.0, 404);
         let run = server.world.store.run("etl", "second").await.unwrap().unwrap();
         assert!(server.world.store.cancel_run(run.key, "no more", fixture::begin()).await.unwrap());
-        assert_eq!(delete("/api/v2/dags/etl").await, (204, String::new()));
+        assert_eq!(delete("/api/v2/dags/etl").await, (200, "null".to_owned()));
         assert_eq!(delete("/api/v2/dags/etl").await.0, 404);
         assert_eq!(server.get(second).await.status.as_u16(), 404);
     }

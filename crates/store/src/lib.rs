@@ -36,6 +36,7 @@ mod environment;
 mod error;
 mod explain;
 mod jobs;
+mod listing;
 mod logs;
 mod postgres;
 mod reads;
@@ -69,6 +70,7 @@ pub use explain::{
     AwaitedAsset, DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told,
 };
 pub use jobs::Heartbeat;
+pub use listing::{After, COUNT_LIMIT, Compare, Datum, Listing, RunField, TaskField, Test, XComField};
 pub use logs::{LogChunk, LogKey};
 pub use records::*;
 pub use wake::{Topic, Wakes};

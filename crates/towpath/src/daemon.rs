@@ -280,6 +280,11 @@ pub(crate) fn worker_options(
     })
 }
 
+/// A setting as text.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The web server's routes: API and pages.
 fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: CancellationToken) -> Router {
     let config = &session.config;
@@ -297,5 +302,8 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
         hosts: towpath_api::guard::Hosts::of(server.address(), &config.hosts.value),
         stop,
     });
-    towpath_api::app(state.with_auth(auth.clone()).with_origins(&config.cors_origins.value), pages)
+    let options = config.shown().into_iter().map(|it| (it.key.to_owned(), plain(&it.value))).collect();
+    let section = towpath_api::Section { name: "towpath".to_owned(), options };
+    let state = state.with_auth(auth.clone()).with_origins(&config.cors_origins.value);
+    towpath_api::app(state.with_settings(vec![section]), pages)
 }

@@ -135,7 +135,7 @@ pub(crate) async fn create(
 ) -> Result<Json<EventReply>> {
     query.finish()?;
     body.required("asset_id");
-    let asset_id = body.whole("asset_id");
+    let asset_id = body.whole("asset_id", i64::MIN);
     let mut extra = body.object("extra").unwrap_or_default();
     // As Airflow marks them.
     extra.insert("from_rest_api".to_owned(), true.into());

@@ -13,12 +13,17 @@ pub(crate) async fn delete(
     query: Query,
 ) -> Result<StatusCode> {
     query.finish()?;
-    let run = super::find(&state, &dag_id, &run_id).await?;
+    remove(&state, &dag_id, &run_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove(state: &State, dag_id: &str, run_id: &str) -> Result<()> {
+    let run = super::find(state, dag_id, run_id).await?;
     match state.store.delete_run(run.key, false, state.clock.now()).await? {
-        Deletion::Deleted => Ok(StatusCode::NO_CONTENT),
+        Deletion::Deleted => Ok(()),
         Deletion::Running => Err(Error::Conflict(format!(
             "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in running state"
         ))),
-        Deletion::Missing => Err(super::not_found(&dag_id, &run_id)),
+        Deletion::Missing => Err(super::not_found(dag_id, run_id)),
     }
 }

@@ -1,9 +1,12 @@
 //! DAG runs.
 
+pub(crate) mod bulk;
+pub(crate) mod clear;
 pub(crate) mod delete;
 pub(crate) mod get;
 mod idempotency;
 pub(crate) mod list;
+pub(crate) mod patch;
 pub(crate) mod trigger;
 pub(crate) mod wait;
 
@@ -90,13 +93,8 @@ pub(crate) fn seconds(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) ->
 /// A run by its id.
 ///
 /// # Errors
-/// 404; 400 for the wildcard `~`, which only lists take.
+/// 404, also for the wildcard `~`, which only lists take.
 pub(crate) async fn find(state: &State, dag_id: &str, run_id: &str) -> Result<RunRecord> {
-    if dag_id == "~" || run_id == "~" {
-        return Err(Error::BadRequest(
-            "this server takes `~` only for the DAG of a list of DAG runs; name the DAG and the run".to_owned(),
-        ));
-    }
     let run = state.store.run(dag_id, run_id).await?;
     run.ok_or_else(|| not_found(dag_id, run_id))
 }

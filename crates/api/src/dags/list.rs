@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract;
 use serde::Serialize;
 use towpath_auth::Visible;
-use towpath_store::DagFilter;
+use towpath_store::{DagRecord, Page};
 
 use super::DagReply;
+use super::select::Selection;
 use crate::query::Query;
-use crate::{Error, Result, State};
+use crate::{Result, State};
 
 /// `DAGCollectionResponse`.
 #[derive(Debug, Serialize)]
@@ -23,50 +24,20 @@ pub(crate) async fn get(
     mut query: Query,
 ) -> Result<Json<DagList>> {
     let window = query.window();
-    let order = query.order(&["dag_id"])?;
-    let pattern = query.text("dag_id_pattern");
-    let filter = DagFilter {
-        id_contains: pattern.as_deref().map(plain).transpose()?,
-        paused: query.flag("paused"),
-        include_stale: !query.flag("exclude_stale").unwrap_or(true),
-        among: visible.among,
-        limit: window.limit,
-        offset: window.offset,
-    };
+    let selection = Selection::read(&mut query)?.visible_to(visible);
     query.finish()?;
-    if order.iter().any(|(_, descends)| *descends) {
-        return Err(Error::BadRequest("this server lists DAGs by `dag_id`, ascending".to_owned()));
-    }
-    let page = state.store.dags(&filter).await?;
     let broken = super::broken_files(&state).await?;
-    let mut dags = Vec::with_capacity(page.items.len());
-    for record in page.items {
-        dags.push(DagReply::read(&state, record, &broken).await?);
-    }
-    Ok(Json(DagList { dags, total_entries: page.total }))
+    let page = selection.find(&state, window, &broken).await?;
+    Ok(Json(DagList::read(&state, page).await?))
 }
 
-/// The part of an id that `pattern` asks for: it may stand between wildcards, not around them.
-fn plain(pattern: &str) -> Result<String> {
-    let part = pattern.trim_matches('%').to_owned();
-    if part.contains(['%', '|', '~']) {
-        return Err(Error::BadRequest(format!(
-            "`dag_id_pattern` may only be a part of an id here, without wildcards or alternatives; got `{pattern}`"
-        )));
-    }
-    Ok(part)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, expected) in
-            [("etl_", Some("etl_")), ("%etl%", Some("etl")), ("a%b", None), ("a | b", None), ("", Some(""))]
-        {
-            assert_eq!(plain(pattern).ok().as_deref(), expected, "{pattern}");
+impl DagList {
+    pub(super) async fn read(state: &State, page: Page<DagRecord>) -> Result<Self> {
+        let broken = super::broken_files(state).await?;
+        let mut dags = Vec::with_capacity(page.items.len());
+        for record in page.items {
+            dags.push(DagReply::read(state, record, &broken).await?);
         }
+        Ok(Self { dags, total_entries: page.total })
     }
 }

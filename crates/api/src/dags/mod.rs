@@ -1,9 +1,17 @@
 //! DAGs.
 
 pub(crate) mod delete;
+pub(crate) mod details;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod parse;
 pub(crate) mod patch;
+mod select;
+pub(crate) mod source;
+pub(crate) mod stats;
+pub(crate) mod tags;
+pub(crate) mod versions;
+pub(crate) mod warnings;
 
 use std::collections::HashSet;
 

@@ -1,10 +1,17 @@
 //! Task instances.
 
+pub(crate) mod bulk;
+pub(crate) mod clear;
+pub(crate) mod delete;
+pub(crate) mod dependencies;
 pub(crate) mod get;
+pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod patch;
 pub(crate) mod tries;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +20,7 @@ use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
 use towpath_model::operator;
 use towpath_model::state::TaskState;
-use towpath_store::{RunRecord, TaskInstanceRecord, TaskKey};
+use towpath_store::{Compare, Datum, Listing, RunField, RunRecord, TaskInstanceRecord, TaskKey, Test, Touched};
 use uuid::Uuid;
 
 use crate::dag_runs::seconds;
@@ -149,4 +156,51 @@ pub(crate) async fn find(state: &State, run: &RunRecord, task_id: &str, map_inde
 /// A `map_index` of the query; -1 where it says nothing.
 pub(crate) fn map_index(query: &mut crate::query::Query) -> i32 {
     query.whole("map_index", -1).and_then(|index| i32::try_from(index).ok()).unwrap_or(-1)
+}
+
+/// Contexts of the versions that a list meets.
+#[derive(Debug, Default)]
+pub(crate) struct Contexts(HashMap<i64, Arc<Context>>);
+
+impl Contexts {
+    pub(crate) async fn of(&mut self, state: &State, version_id: i64) -> Result<Arc<Context>> {
+        if let Some(context) = self.0.get(&version_id) {
+            return Ok(Arc::clone(context));
+        }
+        let context = Arc::new(Context::of(state, version_id).await?);
+        self.0.insert(version_id, Arc::clone(&context));
+        Ok(context)
+    }
+}
+
+/// The replies about task instances of a run that were, or would be, changed, as they are now.
+pub(crate) async fn replies(state: &State, run: &RunRecord, touched: &[Touched]) -> Result<Vec<TaskInstanceReply>> {
+    if touched.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: HashSet<&TaskKey> = touched.iter().map(|touched| &touched.key).collect();
+    let mut contexts = Contexts::default();
+    let mut replies = Vec::with_capacity(touched.len());
+    for record in state.store.task_instances(run.key).await? {
+        if keys.contains(&record.key) {
+            // The run may have moved to another version of its DAG.
+            replies.push(contexts.of(state, record.version_id).await?.reply(record));
+        }
+    }
+    Ok(replies)
+}
+
+/// The run itself and, as asked, the earlier and later ones of its DAG by logical date.
+pub(crate) async fn runs_around(state: &State, run: &RunRecord, past: bool, future: bool) -> Result<Vec<RunRecord>> {
+    let mut runs = vec![run.clone()];
+    let Some(date) = run.logical_date else { return Ok(runs) };
+    for (asked, compare) in [(past, Compare::Below), (future, Compare::Above)] {
+        if asked {
+            let mut listing = Listing { limit: i32::MAX as u32, ..Listing::default() };
+            listing.is(RunField::DagId, &run.dag_id);
+            listing.tests.push((RunField::LogicalDate, Test::Bound(compare, Datum::Time(date))));
+            runs.extend(state.store.list_runs(&listing, true).await?.items);
+        }
+    }
+    Ok(runs)
 }

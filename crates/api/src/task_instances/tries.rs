@@ -1,4 +1,4 @@
-//! `GET .../taskInstances/{task_id}/tries`.
+//! `GET .../taskInstances/{task_id}/tries`, one of them, and the same of a mapped instance.
 
 use axum::Json;
 use axum::extract::{self, Path};
@@ -12,7 +12,7 @@ use super::{Context, wire_state};
 use crate::dag_runs::{self, seconds};
 use crate::query::Query;
 use crate::versions::Version;
-use crate::{Result, State};
+use crate::{Error, Result, State, path};
 
 /// `TaskInstanceHistoryCollectionResponse`.
 #[derive(Debug, Serialize)]
@@ -23,7 +23,7 @@ pub(crate) struct TryList {
 
 /// `TaskInstanceHistoryResponse`.
 #[derive(Debug, Serialize)]
-struct TryReply {
+pub(crate) struct TryReply {
     task_id: String,
     dag_id: String,
     dag_run_id: String,
@@ -59,12 +59,58 @@ pub(crate) async fn get(
 ) -> Result<Json<TryList>> {
     let map_index = super::map_index(&mut query);
     query.finish()?;
-    let run = dag_runs::find(&state, &dag_id, &run_id).await?;
-    let instance = super::find(&state, &run, &task_id, map_index).await?;
-    let context = Context::of(&state, instance.version_id).await?;
+    Ok(Json(list(&state, [&dag_id, &run_id, &task_id], map_index).await?))
+}
+
+pub(crate) async fn mapped(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id, map_index)): Path<(String, String, String, String)>,
+    query: Query,
+) -> Result<Json<TryList>> {
+    query.finish()?;
+    Ok(Json(list(&state, [&dag_id, &run_id, &task_id], path::map_index(&map_index)?).await?))
+}
+
+/// One try.
+pub(crate) async fn one(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id, number)): Path<(String, String, String, String)>,
+    mut query: Query,
+) -> Result<Json<TryReply>> {
+    let map_index = super::map_index(&mut query);
+    query.finish()?;
+    find(&state, [&dag_id, &run_id, &task_id], map_index, &number).await
+}
+
+pub(crate) async fn mapped_one(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id, map_index, number)): Path<(String, String, String, String, String)>,
+    query: Query,
+) -> Result<Json<TryReply>> {
+    query.finish()?;
+    find(&state, [&dag_id, &run_id, &task_id], path::map_index(&map_index)?, &number).await
+}
+
+async fn find(state: &State, ids: [&str; 3], map_index: i32, number: &str) -> Result<Json<TryReply>> {
+    let number = path::whole("task_try_number", number)?;
+    let found =
+        list(state, ids, map_index).await?.task_instances.into_iter().find(|it| i64::from(it.try_number) == number);
+    let [dag_id, run_id, task_id] = ids;
+    found.map(Json).ok_or_else(|| {
+        Error::NotFound(format!(
+            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, try_number: `{number}` \
+             and map_index: `{map_index}` was not found"
+        ))
+    })
+}
+
+async fn list(state: &State, [dag_id, run_id, task_id]: [&str; 3], map_index: i32) -> Result<TryList> {
+    let run = dag_runs::find(state, dag_id, run_id).await?;
+    let instance = super::find(state, &run, task_id, map_index).await?;
+    let context = Context::of(state, instance.version_id).await?;
     let tries = state.store.tries(&instance.key).await?;
     let task_instances: Vec<TryReply> = tries.into_iter().map(|attempt| reply(attempt, &instance, &context)).collect();
-    Ok(Json(TryList { total_entries: task_instances.len(), task_instances }))
+    Ok(TryList { total_entries: task_instances.len(), task_instances })
 }
 
 fn reply(attempt: TryRecord, instance: &TaskInstanceRecord, context: &Context) -> TryReply {

@@ -1,12 +1,17 @@
-//! `GET .../xcomEntries`: those of one task, without their values.
+//! `GET .../xcomEntries`: without their values. `~` stands for any DAG, run and task.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use axum::Json;
 use axum::extract::{self, Path};
 use serde::Serialize;
+use towpath_store::{Datum, Listing, XComField};
 
 use super::XComReply;
+use crate::filter::Conditions;
 use crate::query::Query;
-use crate::{Error, Result, State, dag_runs};
+use crate::{Error, Result, State, dag_runs, dags};
 
 /// `XComCollectionResponse`.
 #[derive(Debug, Serialize)]
@@ -20,29 +25,70 @@ pub(crate) async fn get(
     Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
     mut query: Query,
 ) -> Result<Json<XComList>> {
-    let window = query.window();
-    let key = query.text("xcom_key");
-    let map_index = query.whole("map_index", -1).or(query.whole("map_index_filter", -1));
+    let mut listing = listing(&mut query)?;
     query.finish()?;
-    if task_id == "~" {
-        return Err(Error::BadRequest("this server lists the XComs of one task; name it instead of `~`".to_owned()));
+    if dag_id != "~" && run_id != "~" {
+        let run = dag_runs::find(&state, &dag_id, &run_id).await?;
+        let dag = state.store.dag_of_version(run.version_id).await?;
+        if task_id != "~" && dag.task(&task_id).is_none() {
+            return Err(Error::NotFound(format!("Task with ID: `{task_id}` not found in dag: `{dag_id}`")));
+        }
+    } else if dag_id != "~" {
+        dags::find(&state, &dag_id).await?;
     }
-    let run = dag_runs::find(&state, &dag_id, &run_id).await?;
-    let mut instances = state.store.task_instances(run.key).await?;
-    instances.retain(|instance| instance.key.task_id == task_id);
-    if instances.is_empty() {
-        return Err(Error::NotFound(format!("Task with ID: `{task_id}` not found in dag: `{dag_id}`")));
+    for (field, id) in [(XComField::DagId, dag_id), (XComField::RunId, run_id), (XComField::TaskId, task_id)] {
+        if id != "~" {
+            listing.is(field, id);
+        }
     }
-    let mut xcoms = Vec::new();
-    for instance in
-        instances.into_iter().filter(|it| map_index.is_none_or(|index| i64::from(it.key.map_index) == index))
-    {
-        xcoms.extend(state.store.task_xcoms(&instance.key).await?);
+    let page = state.store.list_xcoms(&listing).await?;
+    let mut runs = HashMap::new();
+    let mut xcom_entries = Vec::with_capacity(page.items.len());
+    for (run_key, xcom) in page.items {
+        let (run, version) = match runs.entry(run_key) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(run) = state.store.run_by_key(run_key).await? else { continue };
+                let version = state.version(run.version_id).await?;
+                place.insert((run, version))
+            }
+        };
+        xcom_entries.push(XComReply::new(xcom, run, version));
     }
-    xcoms.retain(|xcom| key.as_ref().is_none_or(|key| *key == xcom.key));
-    xcoms.sort_by(|a, b| (a.map_index, &a.key).cmp(&(b.map_index, &b.key)));
-    let total_entries = xcoms.len() as u64;
-    let version = state.version(run.version_id).await?;
-    let xcom_entries = window.of(xcoms).into_iter().map(|xcom| XComReply::new(xcom, &run, &version)).collect();
-    Ok(Json(XComList { xcom_entries, total_entries }))
+    Ok(Json(XComList { xcom_entries, total_entries: page.total }))
+}
+
+fn listing(query: &mut Query) -> Result<Listing<XComField>> {
+    const ORDERS: &[(&str, XComField)] = &[
+        ("key", XComField::Key),
+        ("dag_id", XComField::DagId),
+        ("run_id", XComField::RunId),
+        ("task_id", XComField::TaskId),
+        ("map_index", XComField::MapIndex),
+        ("run_after", XComField::RunAfter),
+    ];
+    let window = query.window();
+    let names: Vec<&'static str> = ORDERS.iter().map(|(name, _)| *name).collect();
+    let order = query.order(&names)?;
+    let order = order.into_iter().filter_map(|(name, descends)| {
+        ORDERS.iter().find(|(known, _)| *known == name).map(|(_, field)| (*field, descends))
+    });
+    let order = order.collect();
+    let mut tests = Conditions(Vec::new());
+    tests.times(query, "logical_date", XComField::LogicalDate);
+    tests.times(query, "run_after", XComField::RunAfter);
+    tests.wholes(query, "map_index", XComField::MapIndex);
+    tests.wholes(query, "map_index_filter", XComField::MapIndex);
+    for (name, field) in [
+        ("xcom_key", XComField::Key),
+        ("dag_display_name", XComField::DagId),
+        ("dag_id", XComField::DagId),
+        ("run_id", XComField::RunId),
+        ("task_id", XComField::TaskId),
+    ] {
+        tests.patterns(query, name, field);
+    }
+    let mut listing = Listing { tests: tests.0, order, after: None, limit: window.limit, offset: window.offset };
+    listing.among(XComField::Key, query.text("xcom_key").into_iter().map(Datum::Text).collect());
+    Ok(listing)
 }

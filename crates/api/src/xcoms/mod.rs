@@ -2,6 +2,7 @@
 
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod write;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

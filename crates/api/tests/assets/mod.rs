@@ -115,7 +115,7 @@ async fn mistakes_are_told() {
             ("/api/v2/assets/999".to_owned(), 404),
             ("/api/v2/assets/x".to_owned(), 422),
             ("/api/v2/assets?order_by=extra".to_owned(), 400),
-            ("/api/v2/assets?bogus=1".to_owned(), 400),
+            ("/api/v2/assets?bogus=1".to_owned(), 422),
             ("/api/v2/assets/events?timestamp_gte=soon".to_owned(), 422),
             (format!("/api/v2/assets/{leads}/queuedEvents"), 404),
             ("/api/v2/dags/user/assets/queuedEvents".to_owned(), 404),

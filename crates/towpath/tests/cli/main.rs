@@ -5,6 +5,7 @@
 mod access;
 mod assets;
 mod backfills;
+mod clients;
 mod config;
 mod daemon;
 mod dag_tests;
