@@ -20,6 +20,10 @@ pub(crate) trait Entity: Sized + Send + Sync {
     fn read(body: Body) -> Result<Self>;
     /// One that is named only by its key, to be deleted.
     fn named(key: String) -> Self;
+    /// Whether it lies below the place that the path names.
+    fn belongs(&self, _place: &Self::Place) -> bool {
+        true
+    }
     /// What it is called in the reply.
     fn key(&self, place: &Self::Place) -> String;
     fn exists(&self, state: &State, place: &Self::Place) -> impl Future<Output = Result<bool>> + Send;
@@ -99,6 +103,10 @@ pub(crate) async fn carry_out<E: Entity>(state: &State, place: &E::Place, mut bo
 async fn one<E: Entity>(state: &State, place: &E::Place, action: &Action<E>, entity: &E) -> Result<bool> {
     if action.kind == Kind::Create && !E::CAN_BE_MADE {
         return Err(Error::MethodNotAllowed);
+    }
+    if !entity.belongs(place) {
+        // Who calls was asked about what the path names.
+        return Err(Error::BadRequest(format!("`{}` is not below the path of this request", entity.key(place))));
     }
     let exists = entity.exists(state, place).await?;
     let key = || entity.key(place);

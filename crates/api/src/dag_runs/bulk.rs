@@ -39,6 +39,10 @@ impl Entity for Given {
         Self { run_id, dag_id: None, change: Change { state: None, note: None } }
     }
 
+    fn belongs(&self, place: &String) -> bool {
+        place == "~" || self.dag(place) == place
+    }
+
     fn key(&self, place: &String) -> String {
         format!("{}.{}", self.dag(place), self.run_id)
     }

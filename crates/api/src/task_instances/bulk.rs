@@ -46,6 +46,11 @@ impl Entity for Given {
         Self { dag_id: None, run_id: None, task_id, map_index: None, change: None }
     }
 
+    fn belongs(&self, place: &(String, String)) -> bool {
+        let [dag_id, run_id, _] = self.of(place);
+        (place.0 == "~" || place.0 == dag_id) && (place.1 == "~" || place.1 == run_id)
+    }
+
     fn key(&self, place: &(String, String)) -> String {
         let [dag_id, run_id, task_id] = self.of(place);
         format!("{dag_id}.{run_id}.{task_id}[{}]", self.map_index.unwrap_or(-1))

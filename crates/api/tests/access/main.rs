@@ -417,6 +417,17 @@ async fn who_may_see_some_dags_sees_those_alone() {
         let trigger = r#"{"logical_date": null, "conf": {"day": "x"}}"#;
         assert_eq!(ask("POST", "/api/v2/dags/etl/dagRuns", trigger).await.status, StatusCode::FORBIDDEN);
         grant(Scope::Tag("flights".to_owned()), Access::Edit).await;
+        // The body of a bulk change cannot reach beyond the path that was judged.
+        for path in ["/api/v2/dags/etl/dagRuns", "/api/v2/dags/etl/dagRuns/first/taskInstances"] {
+            let entity = json!({"dag_id": "quiet", "dag_run_id": "x", "task_id": "x", "note": "gotcha"});
+            let entity = match path.ends_with("dagRuns") {
+                true => json!({"dag_id": "quiet", "dag_run_id": "x", "note": "gotcha"}),
+                false => entity,
+            };
+            let body = json!({"actions": [{"action": "update", "entities": [entity]}]}).to_string();
+            let reply = ask("PATCH", path, &body).await.json();
+            assert_eq!(reply["update"]["errors"][0]["status_code"], 400, "{path}: {reply}");
+        }
         let run = ask("POST", "/api/v2/dags/etl/dagRuns", trigger).await;
         assert_eq!((run.status, &run.json()["triggering_user_name"]), (StatusCode::OK, &json!("none")));
         assert_eq!(ask("POST", "/api/v2/dags/quiet/dagRuns", trigger).await.status, StatusCode::FORBIDDEN);

@@ -29,8 +29,11 @@ pub(super) const ROWS: &[Row] = &[
     ("POST", "/api/v2/backfills/dry_run", AtLeast(User), None),
     ("GET", "/api/v2/backfills/{backfill_id}", AtLeast(Viewer), None),
     ("PUT", "/api/v2/backfills/{backfill_id}/cancel", AtLeast(User), Some("cancel_backfill")),
+    ("POST", "/api/v2/backfills/{backfill_id}/cancel", AtLeast(User), Some("cancel_backfill")),
     ("PUT", "/api/v2/backfills/{backfill_id}/pause", AtLeast(User), Some("pause_backfill")),
+    ("POST", "/api/v2/backfills/{backfill_id}/pause", AtLeast(User), Some("pause_backfill")),
     ("PUT", "/api/v2/backfills/{backfill_id}/unpause", AtLeast(User), Some("unpause_backfill")),
+    ("POST", "/api/v2/backfills/{backfill_id}/unpause", AtLeast(User), Some("unpause_backfill")),
     ("GET", "/api/v2/config", AtLeast(Op), None),
     ("GET", "/api/v2/config/section/{section}/option/{option}", AtLeast(Op), None),
     ("GET", "/api/v2/connections", AtLeast(Op), None),
@@ -70,6 +73,8 @@ pub(super) const ROWS: &[Row] = &[
     ("POST", "/api/v2/dags/{dag_id}/dagRuns/list", Dag(Read), None),
     ("DELETE", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", Dag(Edit), Some("delete_dag_run")),
     ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", Dag(Read), None),
+    // `list` stands in the place of the id.
+    ("POST", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", Dag(Read), None),
     ("PATCH", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", Dag(Edit), Some("patch_dag_run")),
     ("POST", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", Dag(Edit), Some("clear_dag_run")),
     ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails", Dag(Read), None),
@@ -90,6 +95,7 @@ pub(super) const ROWS: &[Row] = &[
         Some("delete_task_instance"),
     ),
     ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", Dag(Read), None),
+    ("POST", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", Dag(Read), None),
     (
         "PATCH",
         "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
