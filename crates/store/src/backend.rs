@@ -35,6 +35,7 @@ pub(crate) trait Backend:
     + crate::assets::AssetRows
     + crate::access::AccessRows
     + crate::explain::ExplainRows
+    + crate::overview::OverviewRows
     + Send
     + Sync
     + std::fmt::Debug

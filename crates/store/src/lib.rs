@@ -37,6 +37,7 @@ mod error;
 mod explain;
 mod jobs;
 mod logs;
+mod overview;
 mod postgres;
 mod reads;
 mod records;
@@ -70,6 +71,7 @@ pub use explain::{
 };
 pub use jobs::Heartbeat;
 pub use logs::{LogChunk, LogKey};
+pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunTime, Upcoming};
 pub use records::*;
 pub use wake::{Topic, Wakes};
 

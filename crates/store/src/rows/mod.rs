@@ -9,6 +9,7 @@ mod dags;
 mod explain;
 mod flow;
 mod jobs;
+mod overview;
 mod reads;
 mod runs;
 mod secrets;

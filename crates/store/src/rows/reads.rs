@@ -19,7 +19,7 @@ use crate::records::{
 };
 use crate::time::Ts;
 
-fn run(row: &DbRow) -> Result<RunRecord> {
+pub(super) fn run(row: &DbRow) -> Result<RunRecord> {
     let data_interval = match (time_opt(row, "interval_start")?, time_opt(row, "interval_end")?) {
         (Some(start), Some(end)) => Some(DataInterval { start, end }),
         _ => None,

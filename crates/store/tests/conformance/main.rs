@@ -17,6 +17,7 @@ mod explain;
 mod flow;
 mod jobs;
 mod limits;
+mod overview;
 mod random;
 mod reports;
 mod runs;
