@@ -279,11 +279,9 @@ async fn change(
 
 /// A body for the audit log, without secrets.
 fn details(path: &str, form: Option<&str>, bytes: &Bytes) -> Option<Value> {
-    let also: &[&str] = if path.starts_with("/api/v2/variables") || path.starts_with("/api/v2/connections") {
-        &["value", "extra", "uri"]
-    } else {
-        &[]
-    };
+    let holds_secrets = ["/api/v2/variables", "/api/v2/connections", "/admin/variables", "/admin/connections"];
+    let also: &[&str] =
+        if holds_secrets.iter().any(|start| path.starts_with(start)) { &["value", "extra", "uri"] } else { &[] };
     let value = match form {
         Some(form) if form.starts_with("application/x-www-form-urlencoded") => {
             // Fields that hold JSON are read, so that secrets in them are found.

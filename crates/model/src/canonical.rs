@@ -36,7 +36,6 @@ pub fn hash(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
     #[test]

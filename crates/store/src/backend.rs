@@ -36,6 +36,7 @@ pub(crate) trait Backend:
     + crate::access::AccessRows
     + crate::explain::ExplainRows
     + crate::listing::ListRows
+    + crate::overview::OverviewRows
     + Send
     + Sync
     + std::fmt::Debug

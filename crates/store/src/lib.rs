@@ -38,6 +38,7 @@ mod explain;
 mod jobs;
 mod listing;
 mod logs;
+mod overview;
 mod postgres;
 mod reads;
 mod records;
@@ -72,6 +73,7 @@ pub use explain::{
 pub use jobs::Heartbeat;
 pub use listing::{After, COUNT_LIMIT, Compare, Datum, Listing, RunField, TaskField, Test, XComField};
 pub use logs::{LogChunk, LogKey};
+pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunTime, Upcoming};
 pub use records::*;
 pub use wake::{Topic, Wakes};
 

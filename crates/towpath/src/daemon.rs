@@ -26,6 +26,8 @@ use crate::tls;
 
 /// How often every DAG file is looked at, whatever the kernel tells.
 const RESCAN: Duration = Duration::from_secs(60);
+/// How long a connection may take to answer where it is tested in the browser.
+const CONNECTION_TEST: Duration = Duration::from_secs(10);
 
 /// Which parts a process has.
 #[derive(Debug, Clone, Copy)]
@@ -285,6 +287,16 @@ fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// A setting as the pages show it.
+fn setting(shown: crate::config::Shown) -> towpath_ui::Setting {
+    towpath_ui::Setting {
+        name: shown.key.to_owned(),
+        value: plain(&shown.value),
+        source: shown.source,
+        description: shown.description.to_owned(),
+    }
+}
+
 /// The web server's routes: API and pages.
 fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: CancellationToken) -> Router {
     let config = &session.config;
@@ -293,6 +305,10 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
         store: store.clone(),
         clock: Arc::clone(&session.clock),
         dags_folder: dags_folder.display().to_string().into(),
+        settings: config.shown().into_iter().map(setting).collect(),
+        test_connection: Some(|connection| {
+            Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
+        }),
     });
     let pages = pages.merge(towpath_ui::access(auth.clone(), store.clone()));
     let state = towpath_api::State::new(towpath_api::Options {

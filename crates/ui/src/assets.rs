@@ -1,5 +1,6 @@
-//! Style, script and icon: in the binary, under addresses that change with their content, so that
-//! browsers may keep them for ever.
+//! Styles, scripts and pictures: in the binary, under an address that changes with their content, so
+//! that browsers may keep them for ever. All share one folder, so that scripts import each other
+//! and the style finds the glyphs by relative names.
 
 use std::sync::LazyLock;
 
@@ -15,49 +16,78 @@ struct Asset {
     content: &'static str,
 }
 
-const ASSETS: [Asset; 3] = [
-    Asset {
-        name: "towpath.css",
-        content_type: "text/css; charset=utf-8",
-        content: include_str!("../../../web/assets/towpath.css"),
-    },
-    Asset {
-        name: "towpath.js",
-        content_type: "text/javascript; charset=utf-8",
-        content: include_str!("../../../web/assets/towpath.js"),
-    },
-    Asset {
-        name: "towpath.svg",
-        content_type: "image/svg+xml",
-        content: include_str!("../../../web/assets/towpath.svg"),
-    },
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+macro_rules! asset {
+    ($name:literal, $content_type:expr) => {
+        Asset {
+            name: $name,
+            content_type: $content_type,
+            content: include_str!(concat!("../../../web/assets/", $name)),
+        }
+    };
+}
+
+const ASSETS: [Asset; 14] = [
+    asset!("towpath.css", CSS),
+    asset!("views.css", CSS),
+    asset!("theme.js", JS),
+    asset!("towpath.js", JS),
+    asset!("forms.js", JS),
+    asset!("graph.js", JS),
+    asset!("grid.js", JS),
+    asset!("live.js", JS),
+    asset!("log.js", JS),
+    asset!("palette.js", JS),
+    asset!("search.js", JS),
+    asset!("zone.js", JS),
+    asset!("towpath.svg", SVG),
+    asset!("glyphs.svg", SVG),
 ];
 
-static HASHES: LazyLock<[String; 3]> =
-    LazyLock::new(|| ASSETS.each_ref().map(|asset| blake3::hash(asset.content.as_bytes()).to_hex()[..16].to_owned()));
+static HASH: LazyLock<String> = LazyLock::new(|| {
+    let mut hasher = blake3::Hasher::new();
+    for asset in &ASSETS {
+        hasher.update(asset.name.as_bytes()).update(&[0]).update(asset.content.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+});
 
-/// Addresses of the assets.
+/// Addresses of the assets that pages name.
 #[derive(Debug, Clone)]
 pub(crate) struct Urls {
     pub(crate) css: String,
+    /// The style of charts, grids and logs.
+    pub(crate) views: String,
+    /// Runs before the first paint.
+    pub(crate) theme: String,
+    /// The first of the modules.
     pub(crate) js: String,
     pub(crate) icon: String,
 }
 
 impl Urls {
     pub(crate) fn get() -> Self {
-        let url = |index: usize| format!("/assets/{}/{}", HASHES[index], ASSETS[index].name);
-        Self { css: url(0), js: url(1), icon: url(2) }
+        let url = |name: &str| format!("/assets/{}/{name}", *HASH);
+        Self {
+            css: url("towpath.css"),
+            views: url("views.css"),
+            theme: url("theme.js"),
+            js: url("towpath.js"),
+            icon: url("towpath.svg"),
+        }
     }
 }
 
 pub(crate) async fn get(Path((hash, name)): Path<(String, String)>) -> Result<Response> {
-    let index = ASSETS.iter().position(|asset| asset.name == name).ok_or_else(|| Error::no_such("asset", &name))?;
+    let asset = ASSETS.iter().find(|asset| asset.name == name).ok_or_else(|| Error::no_such("asset", &name))?;
     // A page of another version may ask while servers are replaced; what it gets it must not keep.
-    let cache = if HASHES[index] == hash { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if *HASH == hash { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(ASSETS[index].content_type)),
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
     ];
-    Ok((headers, ASSETS[index].content).into_response())
+    Ok((headers, asset.content).into_response())
 }

@@ -20,10 +20,11 @@ pub(crate) struct Frame {
     /// From the outermost to this page, which has no address.
     pub(crate) crumbs: Vec<Crumb>,
     pub(crate) health: Health,
-    /// What stands in the search field.
-    pub(crate) search: String,
     pub(crate) refresh_ms: Option<u32>,
-    pub(crate) clock: String,
+    /// The DAG that the page is about: the palette looks into it first.
+    pub(crate) dag_id: String,
+    /// The zone of that DAG.
+    pub(crate) zone: String,
 }
 
 /// A step on the way to this page.
@@ -31,6 +32,13 @@ pub(crate) struct Frame {
 pub(crate) struct Crumb {
     pub(crate) label: String,
     pub(crate) href: Option<String>,
+}
+
+impl Crumb {
+    /// To the list of DAGs.
+    pub(crate) fn dags() -> Self {
+        Self::link("DAGs", crate::links::DAGS.to_owned())
+    }
 }
 
 /// The dot at the top.
@@ -60,10 +68,28 @@ impl Frame {
             title: labels.join(" · "),
             crumbs,
             health: health(state, now).await,
-            search: String::new(),
             refresh_ms: Some(if is_busy { BUSY_MS } else { IDLE_MS }),
-            clock: now.format("%H:%M:%S UTC").to_string(),
+            dag_id: String::new(),
+            zone: String::new(),
         }
+    }
+
+    /// The outermost step names the part of the site.
+    pub(crate) fn section(&self) -> &str {
+        self.crumbs.first().map(|crumb| crumb.label.as_str()).unwrap_or_default()
+    }
+
+    /// For a page about one DAG.
+    pub(crate) fn of_dag(mut self, dag: &towpath_model::dag::DagSpec) -> Self {
+        self.dag_id = dag.dag_id.clone();
+        self.zone = dag.timezone.name().to_owned();
+        self
+    }
+
+    /// For a page that is costly to make.
+    pub(crate) fn at_most_every(mut self, milliseconds: u32) -> Self {
+        self.refresh_ms = self.refresh_ms.map(|every| every.max(milliseconds));
+        self
     }
 
     /// For a form: nothing may move under the user's hands.

@@ -40,4 +40,23 @@ pub struct State {
     pub clock: SharedClock,
     /// The folder that DAG files are read from, as it is shown to somebody who has none yet.
     pub dags_folder: std::sync::Arc<str>,
+    /// The settings of this server, for those who want to look at them.
+    pub settings: std::sync::Arc<[Setting]>,
+    /// Tries a connection from this machine, where that is possible.
+    pub test_connection: Option<TestConnection>,
 }
+
+/// A setting as it may be shown: passwords are masked already.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub name: String,
+    pub value: String,
+    /// Where the value comes from.
+    pub source: String,
+    pub description: String,
+}
+
+/// What answered, or why nothing did.
+pub type Tested = std::pin::Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+/// Tries a connection for some seconds.
+pub type TestConnection = fn(towpath_model::connection::Connection) -> Tested;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::pages::{dag, home, log, pause, run, task, trigger};
+use crate::pages::{actions, admin, dag, dags, home, log, pause, run, search, task, trigger};
 use crate::{Error, State, assets};
 
 /// Everything comes from this server, and nothing stands inside the page.
@@ -18,20 +18,64 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/", get(home::get))
-        .route("/dags/{dag_id}", get(dag::get))
-        .route("/dags/{dag_id}/pause", post(pause::pause))
-        .route("/dags/{dag_id}/unpause", post(pause::unpause))
-        .route("/dags/{dag_id}/trigger", get(trigger::get).post(trigger::post))
-        .route("/dags/{dag_id}/runs/{run_id}", get(run::get))
-        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", get(task::get))
-        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log", get(log::part))
-        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log.txt", get(log::whole))
+        .route("/search", get(search::get))
+        .route("/runs", get(dag::runs::all))
+        .route("/dags", get(dags::get))
+        .merge(of_dag())
+        .merge(of_run())
+        .merge(of_admin())
         .route("/assets/{hash}/{name}", get(assets::get))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::map_response(protect))
         .with_state(state)
+}
+
+fn of_dag() -> Router<State> {
+    Router::new()
+        .route("/dags/{dag_id}", get(dag::grid::get))
+        .route("/dags/{dag_id}/graph", get(dag::graph::get))
+        .route("/dags/{dag_id}/gantt", get(dag::gantt::get))
+        .route("/dags/{dag_id}/calendar", get(dag::calendar::get))
+        .route("/dags/{dag_id}/durations", get(dag::durations::get))
+        .route("/dags/{dag_id}/code", get(dag::code::get))
+        .route("/dags/{dag_id}/details", get(dag::details::get))
+        .route("/dags/{dag_id}/backfills", get(dag::backfills::get).post(dag::backfills::post))
+        .route("/dags/{dag_id}/backfills/{id}/{action}", post(dag::backfills::change))
+        .route("/dags/{dag_id}/pause", post(pause::pause))
+        .route("/dags/{dag_id}/unpause", post(pause::unpause))
+        .route("/dags/{dag_id}/trigger", get(trigger::get).post(trigger::post))
+        .route("/dags/{dag_id}/delete", get(actions::delete_dag_preview).post(actions::delete_dag))
+        .route("/dags/{dag_id}/runs", get(dag::runs::get).post(dag::runs::bulk))
+}
+
+fn of_run() -> Router<State> {
+    Router::new()
+        .route("/dags/{dag_id}/runs/{run_id}", get(run::get))
+        .route("/dags/{dag_id}/runs/{run_id}/clear", get(actions::clear_preview).post(actions::clear))
+        .route("/dags/{dag_id}/runs/{run_id}/mark", get(actions::mark_preview).post(actions::mark))
+        .route("/dags/{dag_id}/runs/{run_id}/cancel", get(actions::cancel_preview).post(actions::cancel))
+        .route("/dags/{dag_id}/runs/{run_id}/delete", get(actions::delete_preview).post(actions::delete))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", get(task::get))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/retry", post(actions::retry))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log", get(log::part))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log.txt", get(log::whole))
+}
+
+fn of_admin() -> Router<State> {
+    use admin::{config, connections, pools, variables, workers};
+    Router::new()
+        .route("/admin", get(admin::get))
+        .route("/admin/config", get(config::get))
+        .route("/admin/workers", get(workers::get))
+        .route("/admin/pools", get(pools::get).post(pools::post))
+        .route("/admin/pools/{name}/delete", post(pools::delete))
+        .route("/admin/variables", get(variables::get).post(variables::post))
+        .route("/admin/variables/{key}/delete", post(variables::delete))
+        .route("/admin/connections", get(connections::get).post(connections::post))
+        .route("/admin/connections/{conn_id}/delete", post(connections::delete))
+        .route("/admin/connections/{conn_id}/test", post(connections::test))
 }
 
 pub(crate) async fn protect(response: Response) -> Response {

@@ -54,8 +54,26 @@ impl Site {
             hosts: Hosts::Any,
             stop: CancellationToken::new(),
         });
-        let pages =
-            towpath_ui::router(towpath_ui::State { store: store.clone(), clock, dags_folder: "/srv/dags".into() });
+        let setting = towpath_ui::Setting {
+            name: "database_url".to_owned(),
+            value: "postgres://towpath:***@host/db".to_owned(),
+            source: "default".to_owned(),
+            description: "Where everything is kept".to_owned(),
+        };
+        let pages = towpath_ui::router(towpath_ui::State {
+            store: store.clone(),
+            clock,
+            dags_folder: "/srv/dags".into(),
+            settings: [setting].into(),
+            test_connection: Some(|connection| {
+                Box::pin(async move {
+                    match connection.host.as_deref() {
+                        Some("up") => Ok("it answers".to_owned()),
+                        _ => Err("nobody listens".to_owned()),
+                    }
+                })
+            }),
+        });
         Self { store, router: towpath_api::app(api, pages) }
     }
 
@@ -93,30 +111,44 @@ async fn pages_show_what_is_there() {
         let site = Site::of(&world);
         let home = site.get("/").await;
         home.shows(&[
+            "Failed runs, 24 h</span><b>1</b>",
+            "0 of 4",
+            "href=\"/dags/etl/runs/first\"",
+            "1 file cannot be read",
+            "did you mean `tasks`",
+            "All well, 1 worker",
+            "Nothing runs.",
+            "1 failed</title>",
+            "default_pool",
+        ]);
+        site.get("/dags").await.shows(&[
             "3 DAGs",
             "href=\"/dags/etl\"",
             "One day of flights",
-            "1 file cannot be read",
-            "did you mean `tasks`",
+            "every day at 06:00",
             "failed: first, 34s",
-            "All well, 1 worker",
+            "href=\"/dags?tag=flights\"",
             "action=\"/dags/quiet/unpause\"",
             "never ran",
         ]);
-        site.get("/?q=QUI").await.shows(&["1 DAG<", "href=\"/dags/quiet\"", "value=\"QUI\""]);
-        site.get("/?q=nope").await.shows(&["No DAG has “nope” in its id"]);
-        site.get("/?show=paused").await.shows(&["1 DAG<"]);
+        site.get("/dags?q=QUI").await.shows(&["1 DAG<", "href=\"/dags/quiet\"", "value=\"QUI\""]);
+        site.get("/dags?q=nope").await.shows(&["No DAG has “nope” in its name"]);
+        site.get("/dags?show=paused").await.shows(&["1 DAG<"]);
+        site.get("/dags?tag=flights&tag=daily&owner=data-team").await.shows(&["1 DAG<", "href=\"/dags/etl\""]);
+        site.get("/dags?show=failed").await.shows(&["1 DAG<", "href=\"/dags/etl\""]);
         site.get("/dags/etl").await.shows(&[
             "every day at 06:00",
             "<code>0 6 * * *</code>",
             "data-team",
-            "upstream failed: load",
-            "failed: check, 1.0s, try 2",
-            "# and so on",
-            "href=\"/dags/etl/runs/first\"",
+            "data-task=\"load\"",
+            "<td class=\"s-upstream_failed\" title=\"upstream failed\">upstream failed</td>",
+            "title=\"failed, 1.0s, try 2\"",
+            "data-run=\"/dags/etl/runs/first\"",
         ]);
-        site.get("/dags/etl?task=LOAD").await.shows(&["upstream failed: load"]);
-        site.get("/dags/quiet").await.shows(&["No run yet", "none while paused", "only when triggered"]);
+        let filtered = site.get("/dags/etl?task=LOAD").await;
+        filtered.shows(&["data-task=\"load\""]);
+        assert!(!filtered.text.contains("data-task=\"check\""));
+        site.get("/dags/quiet").await.shows(&["No run yet", "no run while paused", "only when triggered"]);
         let run = "/dags/etl/runs/first";
         site.get(run).await.shows(&[
             "What failed",
@@ -143,7 +175,137 @@ async fn pages_show_what_is_there() {
         first.shows(&["Log of try 1", "<span class=\"c1\">"]);
         site.get(&format!("{run}/tasks/extract")).await.shows(&["336 rows", "return_value", "&#34;rows&#34;: 336"]);
         site.get(&format!("{run}/tasks/load")).await.shows(&["It has not been tried yet", "It passed nothing on"]);
-        site.get("/dags/etl/trigger").await.shows(&["&#34;deep&#34;: false", "required", "The day to load"]);
+        site.get("/dags/etl/trigger").await.shows(&[
+            "name=\"p.day\"",
+            "required",
+            "The day to load",
+            "<option value=\"false\" selected>false</option>",
+        ]);
+    }
+}
+
+#[tokio::test]
+async fn views_of_a_dag() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        world.pass(10);
+        let site = Site::of(&world);
+        site.get("/dags/etl/graph").await.shows(&[
+            "failed: check, bash · 1.0s",
+            "href=\"/dags/etl/runs/first/tasks/load\"",
+            "class=\"taken\"",
+        ]);
+        site.get("/dags/etl/gantt").await.shows(&["2 tasks on the critical path", "failed: ran 1.0s"]);
+        site.get("/dags/etl/calendar").await.shows(&["2026-02-02: 1 failed", "href=\"/dags/etl/runs?day=2026-02-02\""]);
+        site.get("/dags/etl/durations").await.shows(&["failed: first, 34s", "<polyline"]);
+        site.get("/dags/etl/runs?day=2026-02-02").await.shows(&["1 run ", "value=\"first\""]);
+        site.get("/dags/etl/runs?state=success").await.shows(&["No run is like that"]);
+        site.get("/runs").await.shows(&["href=\"/dags/etl/runs/first\""]);
+        site.get("/dags/etl/code").await.shows(&["<span class=\"y-com\"># and so on</span>"]);
+        site.get("/dags/etl/details").await.shows(&["all_success", "Delete the DAG"]);
+        assert_eq!(site.get("/dags/etl/code?version=9").await.status.as_u16(), 404);
+        assert_eq!(site.get("/dags/etl/graph?run=nope").await.status.as_u16(), 404);
+        assert_eq!(site.get("/dags/etl/runs?day=soon").await.status.as_u16(), 400);
+        let found = site.get("/search?q=check&dag=etl").await;
+        found.shows(&["\"kind\":\"task\"", "/dags/etl/runs/first/tasks/check"]);
+        site.get("/search?q=firs").await.shows(&["\"kind\":\"run\"", "\"state\":\"failed\""]);
+    }
+}
+
+#[tokio::test]
+async fn actions_show_first_what_they_touch() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        let run = "/dags/etl/runs/first";
+        let state = async |task: &str| {
+            let tasks = site.store.task_states(world.run.key, &[task.to_owned()]).await.unwrap();
+            tasks[0].1.to_string()
+        };
+        site.get(&format!("{run}/clear?task=check&downstream=1"))
+            .await
+            .shows(&["Clear 2 task instances", "upstream failed"]);
+        site.get(&format!("{run}/clear?task=check")).await.shows(&["Clear 1 task instance<"]);
+        assert_eq!(state("check").await, "failed");
+        let page = site.post(&format!("{run}/clear"), "task=check&downstream=1").await;
+        assert_eq!(page.status.as_u16(), 303, "{}", page.text);
+        assert_eq!(page.headers[header::LOCATION], "/dags/etl/runs/first/tasks/check");
+        site.store.start_queued_runs(world.clock.now()).await.unwrap();
+        assert_eq!(state("check").await, "queued");
+        site.get(&format!("{run}/mark?task=check&state=success")).await.shows(&["Mark 1 task instance as success"]);
+        site.post(&format!("{run}/mark"), "task=check&state=success").await;
+        assert_eq!(state("check").await, "success");
+        assert_eq!(site.get(&format!("{run}/mark?task=check&state=odd")).await.status.as_u16(), 400);
+        site.get(&format!("{run}/cancel")).await.shows(&["Cancel the run", "load"]);
+        site.post(&format!("{run}/cancel"), "").await;
+        site.get(run).await.shows(&["s-failed"]);
+        let page = site.post("/dags/etl/runs", "run=first&action=delete").await;
+        page.shows(&["Delete 1 run<", "name=\"sure\""]);
+        assert_eq!(site.runs("etl").await, 1);
+        assert_eq!(site.post("/dags/etl/runs", "run=first&action=delete&sure=1").await.status.as_u16(), 303);
+        assert_eq!(site.runs("etl").await, 0);
+        site.get("/dags/quiet/delete").await.shows(&["Delete the DAG and 0 runs", "it comes back"]);
+        site.post("/dags/quiet/delete", "").await;
+        assert_eq!(site.get("/dags/quiet").await.status.as_u16(), 404);
+    }
+}
+
+#[tokio::test]
+async fn backfills_are_previewed_made_and_cancelled() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        let path = "/dags/etl/backfills";
+        site.post(path, "from=2026-01-05&to=2026-01-01&max_active_runs=1").await.shows(&["the first date is after"]);
+        let form = "from=2026-01-01&to=2026-01-04&max_active_runs=2&reprocess=none&conf=%7B%22day%22%3A1%7D";
+        site.post(path, form).await.shows(&["Make 3 runs", "2026-01-01 06:00 UTC: a new run"]);
+        assert!(site.store.backfills(Some("etl")).await.unwrap().is_empty());
+        assert_eq!(site.post(path, &format!("{form}&sure=1")).await.status.as_u16(), 303);
+        let id = site.store.backfills(Some("etl")).await.unwrap()[0].id;
+        site.get(path).await.shows(&["under way", "0 of 3"]);
+        site.post(&format!("{path}/{id}/pause"), "").await;
+        site.get(path).await.shows(&["paused", "Go on"]);
+        site.post(&format!("{path}/{id}/cancel"), "").await;
+        site.get(path).await.shows(&["cancelled"]);
+        assert_eq!(site.post(&format!("/dags/quiet/backfills/{id}/pause"), "").await.status.as_u16(), 404);
+        site.get("/dags/quiet/backfills").await.shows(&["has no schedule"]);
+    }
+}
+
+#[tokio::test]
+async fn administration() {
+    for db in towpath_testkit::databases().await {
+        let world = World::new(db).await;
+        let site = Site::of(&world);
+        site.post("/admin/connections", "conn_id=db&conn_type=postgres&host=up&password=hunter2&port=5432").await;
+        let page = site.get("/admin/connections?edit=db").await;
+        page.shows(&["value=\"up\"", "empty keeps it"]);
+        assert!(!page.text.contains("hunter2"));
+        site.post("/admin/connections", "conn_id=db&conn_type=postgres&host=down").await;
+        let kept = site.store.connection("db").await.unwrap().unwrap();
+        assert_eq!((kept.password.unwrap().expose(), kept.host.as_deref()), ("hunter2", Some("down")));
+        site.post("/admin/connections/db/test", "").await.shows(&["does not work: nobody listens"]);
+        let page = site.post("/admin/connections", "conn_id=x&conn_type=").await;
+        assert_eq!(page.status.as_u16(), 422);
+        site.post("/admin/connections/db/delete", "").await;
+        site.get("/admin/connections").await.shows(&["No connections yet"]);
+
+        site.post("/admin/variables", "key=region&value=eu&description=where").await;
+        site.post("/admin/variables", "key=api_token&value=hush").await;
+        let page = site.get("/admin/variables").await;
+        page.shows(&["region", ">eu<", "•••"]);
+        assert!(!page.text.contains("hush"));
+        assert!(!site.get("/admin/variables?edit=api_token").await.text.contains("hush"));
+        site.post("/admin/variables/region/delete", "").await;
+        assert_eq!(site.store.variable("region").await.unwrap(), None);
+
+        site.post("/admin/pools", "name=etl&slots=3").await;
+        site.get("/admin/pools").await.shows(&["etl", "action=\"/admin/pools/etl/delete\""]);
+        assert_eq!(site.post("/admin/pools", "name=etl&slots=x").await.status.as_u16(), 422);
+        site.post("/admin/pools/etl/delete", "").await;
+        assert_eq!(site.post("/admin/pools/etl/delete", "").await.status.as_u16(), 404);
+        site.get("/admin/workers").await.shows(&["worker", "alpha, process 4711", "alive"]);
+        site.get("/admin/config").await.shows(&["postgres://towpath:***@host/db"]);
     }
 }
 
@@ -170,7 +332,18 @@ async fn nothing_hostile_gets_through() {
         let run = format!("{HOSTILE_HREF}/runs/{id}");
         let pages = [
             "/".to_owned(),
-            format!("/?q={id}"),
+            format!("/dags?q={id}&tag={id}&owner={id}"),
+            format!("{HOSTILE_HREF}/graph"),
+            format!("{HOSTILE_HREF}/gantt"),
+            format!("{HOSTILE_HREF}/calendar"),
+            format!("{HOSTILE_HREF}/durations"),
+            format!("{HOSTILE_HREF}/runs"),
+            format!("{HOSTILE_HREF}/code"),
+            format!("{HOSTILE_HREF}/details"),
+            format!("{HOSTILE_HREF}/backfills"),
+            format!("{HOSTILE_HREF}/delete"),
+            format!("{run}/clear?task={id}"),
+            "/runs".to_owned(),
             HOSTILE_HREF.to_owned(),
             format!("{HOSTILE_HREF}?task={id}"),
             format!("{HOSTILE_HREF}/trigger"),
@@ -209,9 +382,11 @@ async fn pauses_and_unpauses() {
     for db in towpath_testkit::databases().await {
         let world = World::new(db).await;
         let site = Site::of(&world);
-        for (path, form, to, paused) in
-            [("pause", "", "/dags/etl", true), ("unpause", "list=1", "/", false), ("pause", "list=1", "/", true)]
-        {
+        for (path, form, to, paused) in [
+            ("pause", "", "/dags/etl", true),
+            ("unpause", "back=/dags?q=e", "/dags?q=e", false),
+            ("pause", "back=//evil", "/dags/etl", true),
+        ] {
             let page = site.post(&format!("/dags/etl/{path}"), form).await;
             assert_eq!((page.status.as_u16(), page.headers[header::LOCATION].to_str().unwrap()), (303, to));
             assert_eq!(site.store.dag("etl").await.unwrap().unwrap().is_paused, paused);
@@ -261,6 +436,9 @@ async fn triggers() {
         assert_eq!(page.status.as_u16(), 422);
         page.shows(&["&#34;deep&#34;:&#34;&#60;b&#62;&#34;}</textarea>", "value=\"kept\""]);
         page.shows(&["<strong>&#34;&#60;b&#62;&#34; is not of type boolean</strong>"]);
+        let page = site.post("/dags/etl/trigger", "p.day=7&p.deep=perhaps").await;
+        assert_eq!(page.status.as_u16(), 422);
+        page.shows(&["value=\"7\"", "is not of type boolean"]);
         let page = site.post("/dags/etl/trigger", "conf=%7B%22day%22%3A1%7D&logical_date=2026-02-03").await;
         assert_eq!(page.status.as_u16(), 422);
         page.shows(&["already has a run"]);
@@ -311,9 +489,12 @@ async fn assets_are_kept_for_ever_and_change_with_their_content() {
     let world = World::new(towpath_testkit::sqlite()).await;
     let site = Site::of(&world);
     let home = site.get("/").await.text;
-    for (name, kind) in
-        [("towpath.css", "text/css"), ("towpath.js", "text/javascript"), ("towpath.svg", "image/svg+xml")]
-    {
+    for (name, kind) in [
+        ("towpath.css", "text/css"),
+        ("views.css", "text/css"),
+        ("towpath.js", "text/javascript"),
+        ("towpath.svg", "image/svg+xml"),
+    ] {
         let end = home.find(name).unwrap() + name.len();
         let start = home[..end].rfind("/assets/").unwrap();
         let asset = site.get(&home[start..end]).await;

@@ -82,6 +82,8 @@ impl Server {
             store: world.store.clone(),
             clock,
             dags_folder: "/srv/dags".into(),
+            settings: [].into(),
+            test_connection: None,
         });
         let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone()));
         Self { router: towpath_api::app(state, pages), auth, world }

@@ -13,7 +13,7 @@ use crate::dags::{DagRow, DagRows, DagStatements, KnownHash, LockedDag, Schedula
 use crate::records::{DagFilter, DagRecord, ImportError, Page, VersionRecord};
 use crate::time::Ts;
 
-fn dag(row: &DbRow) -> Result<DagRecord> {
+pub(super) fn dag(row: &DbRow) -> Result<DagRecord> {
     let next_run = match (time_opt(row, "next_run_after")?, time_opt(row, "next_logical_date")?) {
         (Some(run_after), Some(logical_date)) => Some(DueRun {
             run_after,

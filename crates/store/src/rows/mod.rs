@@ -10,6 +10,7 @@ mod explain;
 mod flow;
 mod jobs;
 mod listing;
+mod overview;
 mod reads;
 mod runs;
 mod secrets;

@@ -8,6 +8,7 @@ mod access_sql;
 mod asset_sql;
 mod flow_sql;
 mod listing_sql;
+mod overview_sql;
 mod queries;
 #[path = "../rows/mod.rs"]
 mod rows;

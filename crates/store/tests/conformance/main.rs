@@ -18,6 +18,7 @@ mod flow;
 mod jobs;
 mod limits;
 mod listing;
+mod overview;
 mod random;
 mod reports;
 mod runs;

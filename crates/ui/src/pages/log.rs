@@ -28,7 +28,13 @@ pub(crate) struct Params {
     /// The next chunk, and the number of its first line.
     from: u32,
     line: u64,
+    /// Of a part in the middle: the last line before it, and the first after it.
+    after: Option<u64>,
+    until: Option<u64>,
 }
+
+/// Lines of a part in the middle.
+const WINDOW: usize = 1_000;
 
 /// The address of a form of the log of a try.
 pub(super) fn address(instance: &TaskInstanceRecord, try_number: u32, form: &str) -> String {
@@ -47,6 +53,13 @@ pub(crate) async fn part(
     // Read before the log: what is written in between is then asked for once more.
     let is_open = task::is_open(&instance, params.try_number);
     let key = LogKey { task: instance.key, try_number: params.try_number };
+    if let Some(after) = params.after {
+        let place = Place { seq: params.from, line: params.line.max(1) };
+        let until = params.until.unwrap_or(u64::MAX);
+        let (lines, next) = Log::window(&state.store, &key, place, after, until, WINDOW).await?;
+        let headers = [("x-log-next", next.seq.to_string()), ("x-log-line", next.line.to_string())];
+        return Ok((headers, html(&lines)?).into_response());
+    }
     let log = Log::read(&state.store, &key, Place { seq: params.from, line: params.line.max(1) }).await?;
     let mut page = html(&log.head)?.0;
     if let Some(gap) = &log.gap {

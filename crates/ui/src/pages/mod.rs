@@ -1,10 +1,14 @@
 //! The pages.
 
+pub(crate) mod actions;
+pub(crate) mod admin;
 pub(crate) mod dag;
+pub(crate) mod dags;
 pub(crate) mod home;
 pub(crate) mod log;
 pub(crate) mod pause;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod task;
 pub(crate) mod trigger;
 

@@ -10,8 +10,8 @@ use crate::{Error, Result, State, links};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fields {
-    /// The list that the button was pressed in, to go back there; the DAG's page otherwise.
-    list: Option<String>,
+    /// The page that the button was pressed in, to go back there; the DAG's page otherwise.
+    back: Option<String>,
 }
 
 pub(crate) async fn pause(
@@ -34,5 +34,5 @@ async fn set(state: &State, dag_id: &str, paused: bool, fields: &Fields) -> Resu
     if !state.store.set_paused(dag_id, paused, state.clock.now()).await? {
         return Err(Error::no_such("DAG", dag_id));
     }
-    Ok(Redirect::to(&if fields.list.is_some() { "/".to_owned() } else { links::dag(dag_id) }))
+    Ok(Redirect::to(&links::back(fields.back.as_deref(), links::dag(dag_id))))
 }

@@ -42,6 +42,9 @@ struct RunPage {
     run_id: String,
     dag_id: String,
     dag_href: String,
+    href: String,
+    run_query: String,
+    is_over: bool,
     state: Badge,
     /// What keeps it from going on, if something does.
     waiting: Option<String>,
@@ -74,6 +77,8 @@ struct Row {
     started: Option<Moment>,
     took: String,
     why: String,
+    /// To clear it with what follows.
+    clear: String,
 }
 
 pub(crate) async fn get(
@@ -98,14 +103,16 @@ pub(crate) async fn get(
     };
     let wanted = || instances.iter().filter(|it| only.is_none_or(|state| it.state == state));
     let left_out = wanted().count().saturating_sub(ROWS);
-    let crumbs =
-        vec![Crumb::link("DAGs", "/".to_owned()), Crumb::link(&dag_id, links::dag(&dag_id)), Crumb::here(&run_id)];
+    let crumbs = vec![Crumb::dags(), Crumb::link(&dag_id, links::dag(&dag_id)), Crumb::here(&run_id)];
     html(&RunPage {
-        frame: Frame::new(&state, now, crumbs, !run.state.is_finished()).await,
+        frame: Frame::new(&state, now, crumbs, !run.state.is_finished()).await.of_dag(dag.spec()),
         now,
         run_id: shown(&run_id),
         dag_id: shown(&dag_id),
         dag_href: links::dag(&dag_id),
+        href: links::run(&dag_id, &run_id),
+        run_query: links::query("", &[("run", &run_id)]),
+        is_over: run.state.is_finished(),
         state: run.state.into(),
         waiting: waiting(&run, &told.reasons(), now),
         facts: facts(&run),
@@ -190,6 +197,12 @@ impl Row {
             took: took(instance.start_date.filter(|_| instance.try_number > 0), instance.end_date, now)
                 .unwrap_or_default(),
             why,
+            clear: {
+                let map_index =
+                    if instance.key.map_index < 0 { String::new() } else { instance.key.map_index.to_string() };
+                let values = [("task", instance.key.task_id.as_str()), ("map_index", &map_index), ("downstream", "1")];
+                links::query(&format!("{}/clear", links::run(&run.dag_id, &run.run_id)), &values)
+            },
         }
     }
 }

@@ -6,8 +6,11 @@ use axum::http::HeaderMap;
 use axum::response::Html;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use towpath_store::{LogKey, TaskInstanceRecord, TaskKey, TryRecord};
+use towpath_model::dag::Dag;
+use towpath_model::state::TaskState;
+use towpath_store::{LogKey, RunRecord, TaskInstanceRecord, TaskKey, TryRecord};
 
+use super::dag::grid::urgency;
 use super::{find_run, html, log};
 use crate::frame::{Crumb, Frame};
 use crate::view::json::pretty;
@@ -20,6 +23,11 @@ use crate::{Error, Result, State, links};
 
 /// The script says so when it asks for news of a page, and follows the log by other means.
 const NEWS: &str = "x-towpath-news";
+
+/// Neighbours that are named, on each side.
+const NEIGHBOURS: usize = 40;
+/// Instances of a mapped task that are listed.
+const INSTANCES: usize = 500;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -47,6 +55,30 @@ struct TaskPage {
     attempt: Option<Attempt>,
     arguments: Vec<(String, String)>,
     xcoms: Vec<XCom>,
+    doc: String,
+    upstream: Vec<Neighbour>,
+    downstream: Vec<Neighbour>,
+    /// Instances of a mapped task, where none is chosen.
+    instances: Vec<(Badge, String, String, String)>,
+    actions: Actions,
+}
+
+/// A task beside this one, as it is in this run.
+struct Neighbour {
+    task_id: String,
+    href: String,
+    state: Option<Badge>,
+    count: u64,
+}
+
+/// Where each action leads.
+struct Actions {
+    clear: String,
+    success: String,
+    failed: String,
+    /// It waits for its time and need not.
+    retry: Option<String>,
+    map_index: String,
 }
 
 /// One try, to choose from.
@@ -88,7 +120,18 @@ pub(crate) async fn get(
     let now = state.clock.now();
     let run = find_run(&state, &dag_id, &run_id).await?;
     let key = TaskKey { run_key: run.key, task_id, map_index: params.map_index.unwrap_or(-1) };
-    let instance = find(&state, &key).await?;
+    let (instance, others) = match (params.map_index, state.store.task_instance(&key).await?) {
+        (_, Some(instance)) => (instance, Vec::new()),
+        // All of a mapped task.
+        (None, None) => {
+            let mut all = state.store.task_instances(run.key).await?;
+            all.retain(|it| it.key.task_id == key.task_id);
+            let most = all.iter().max_by_key(|it| (urgency(it.state), std::cmp::Reverse(it.key.map_index))).cloned();
+            (most.ok_or_else(|| Error::no_such("task instance", &key.task_id))?, all)
+        }
+        (Some(_), None) => return Err(Error::no_such("task instance", &key.task_id)),
+    };
+    let key = instance.key.clone();
     let dag = state.store.dag_of_version(instance.version_id).await?;
     let tries = state.store.tries(&key).await?;
     let shown_try = params.try_number.unwrap_or(instance.try_number);
@@ -105,17 +148,17 @@ pub(crate) async fn get(
     let reasons: Vec<_> = told.reasons.into_iter().map(|told| told.reason).collect();
     let why = Some(why::line(&reasons, now));
     let crumbs = vec![
-        Crumb::link("DAGs", "/".to_owned()),
+        Crumb::dags(),
         Crumb::link(&dag_id, links::dag(&dag_id)),
         Crumb::link(&run_id, links::run(&dag_id, &run_id)),
         Crumb::here(&key.task_id),
     ];
     let task = dag.task(&key.task_id);
     html(&TaskPage {
-        frame: Frame::new(&state, now, crumbs, !instance.state.is_finished()).await,
+        frame: Frame::new(&state, now, crumbs, !instance.state.is_finished()).await.of_dag(dag.spec()),
         now,
         task_id: shown(&key.task_id),
-        map_index: params.map_index.filter(|index| *index >= 0),
+        map_index: Some(key.map_index).filter(|index| *index >= 0),
         dag_id: shown(&dag_id),
         dag_href: links::dag(&dag_id),
         run_id: shown(&run_id),
@@ -123,6 +166,11 @@ pub(crate) async fn get(
         state: instance.state.into(),
         why,
         facts: facts(&instance, task),
+        doc: task.and_then(|task| task.doc_md.as_deref()).map(shown).unwrap_or_default(),
+        upstream: neighbours(&state, &run, &dag, &key.task_id, true).await?,
+        downstream: neighbours(&state, &run, &dag, &key.task_id, false).await?,
+        instances: others.iter().take(INSTANCES).map(|it| mapped(it, now)).collect(),
+        actions: Actions::of(&instance),
         tabs: tabs(&instance, &tries, shown_try),
         attempt,
         arguments: task
@@ -173,6 +221,65 @@ async fn attempt(
         more_href: log::address(instance, record.try_number, "log"),
         whole_href: log::address(instance, record.try_number, "log.txt"),
     })
+}
+
+/// Those directly before or after a task, at most some of them.
+async fn neighbours(
+    state: &State,
+    run: &RunRecord,
+    dag: &Dag,
+    task_id: &str,
+    is_upstream: bool,
+) -> Result<Vec<Neighbour>> {
+    let Some(index) = dag.index_of(task_id) else { return Ok(Vec::new()) };
+    let ids: Vec<String> = if is_upstream {
+        dag.upstream(index).take(NEIGHBOURS).map(|index| dag.tasks()[index].task_id.clone()).collect()
+    } else {
+        dag.downstream(index).take(NEIGHBOURS).map(|index| dag.tasks()[index].task_id.clone()).collect()
+    };
+    let states = state.store.task_states(run.key, &ids).await?;
+    let of = |id: &str| states.iter().filter(|(task_id, _)| task_id == id).map(|(_, state)| *state).collect::<Vec<_>>();
+    Ok(ids
+        .iter()
+        .map(|id| {
+            let states = of(id);
+            Neighbour {
+                task_id: shown(id),
+                href: format!("{}/tasks/{}", links::run(&run.dag_id, &run.run_id), links::part(id)),
+                state: states.iter().max_by_key(|state| urgency(**state)).map(|state| (*state).into()),
+                count: states.len() as u64,
+            }
+        })
+        .collect())
+}
+
+fn mapped(instance: &TaskInstanceRecord, now: DateTime<Utc>) -> (Badge, String, String, String) {
+    (
+        instance.state.into(),
+        instance.key.map_index.to_string(),
+        links::task(&instance.dag_id, &instance.run_id, &instance.key),
+        took(instance.start_date, instance.end_date, now).unwrap_or_default(),
+    )
+}
+
+impl Actions {
+    fn of(instance: &TaskInstanceRecord) -> Self {
+        let run = links::run(&instance.dag_id, &instance.run_id);
+        let TaskKey { task_id, map_index, .. } = &instance.key;
+        let map_index = if *map_index < 0 { String::new() } else { map_index.to_string() };
+        let to = |action: &str, more: (&str, &str)| {
+            let values = [("task", task_id.as_str()), ("map_index", &map_index), more];
+            links::query(&format!("{run}/{action}"), &values)
+        };
+        let waits = matches!(instance.state, TaskState::UpForRetry | TaskState::UpForReschedule);
+        Self {
+            clear: to("clear", ("downstream", "1")),
+            success: to("mark", ("state", "success")),
+            failed: to("mark", ("state", "failed")),
+            retry: waits.then(|| format!("{run}/tasks/{}/retry", links::part(task_id))),
+            map_index,
+        }
+    }
 }
 
 fn tabs(instance: &TaskInstanceRecord, tries: &[TryRecord], shown_try: u32) -> Vec<Tab> {

@@ -6,22 +6,26 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
 use towpath_model::params::{self, ParamError};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_store::{DagRecord, NewRun};
 
+use super::actions::Pairs;
 use super::{find_dag, html};
 use crate::frame::{Crumb, Frame};
 use crate::view::text::shown;
 use crate::{Error, Result, State, links};
 
+/// What stands before the name of a param in the name of its field.
+const PARAM: &str = "p.";
+
 /// The form as it comes, and as it is shown again after a mistake.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Fields {
+    /// Of the params, by name.
+    params: Vec<(String, String)>,
     conf: String,
     logical_date: String,
     note: String,
@@ -54,18 +58,60 @@ struct TriggerPage {
     dag_id: String,
     href: String,
     is_paused: bool,
-    params: Vec<ParamRow>,
+    rows: Vec<ParamRow>,
     fields: Fields,
     mistakes: Mistakes,
 }
 
 struct ParamRow {
     name: String,
+    /// Of its field.
+    field: String,
+    value: String,
+    control: Control,
     description: String,
     /// Of the values it takes.
     kind: String,
     is_required: bool,
     mistakes: Vec<String>,
+}
+
+/// What a param is filled in with.
+#[derive(Debug, PartialEq)]
+enum Control {
+    Line,
+    Number {
+        is_whole: bool,
+    },
+    Day,
+    /// JSON, or text of many lines.
+    Area,
+    /// Values as JSON, their labels, and whether they are chosen.
+    Choice(Vec<(String, String, bool)>),
+}
+
+impl Fields {
+    fn read(pairs: Pairs) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "conf" => fields.conf = value,
+                "logical_date" => fields.logical_date = value,
+                "note" => fields.note = value,
+                "unpause" => fields.unpause = Some(value),
+                _ => {
+                    if let Some(param) = name.strip_prefix(PARAM) {
+                        fields.params.push((param.to_owned(), value));
+                    }
+                }
+            }
+        }
+        fields
+    }
+
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str())
+    }
 }
 
 pub(crate) async fn get(
@@ -74,7 +120,7 @@ pub(crate) async fn get(
 ) -> Result<Html<String>> {
     let record = find_dag(&state, &dag_id).await?;
     let dag = state.store.dag_of_version(record.version_id).await?;
-    let fields = Fields { conf: template(&dag), unpause: Some(String::new()), ..Fields::default() };
+    let fields = Fields { unpause: Some(String::new()), ..Fields::default() };
     form(&state, &record, &dag, fields, Mistakes::default()).await
 }
 
@@ -82,8 +128,9 @@ pub(crate) async fn post(
     extract::State(state): extract::State<State>,
     Path(dag_id): Path<String>,
     caller: Option<Extension<towpath_auth::Principal>>,
-    Form(fields): Form<Fields>,
+    Form(pairs): Form<Pairs>,
 ) -> Result<Response> {
+    let fields = Fields::read(pairs);
     let now = state.clock.now();
     let record = find_dag(&state, &dag_id).await?;
     if !record.is_active {
@@ -138,18 +185,14 @@ async fn form(
     mistakes: Mistakes,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
-    let crumbs = vec![
-        Crumb::link("DAGs", "/".to_owned()),
-        Crumb::link(&record.dag_id, links::dag(&record.dag_id)),
-        Crumb::here("Trigger"),
-    ];
+    let crumbs = vec![Crumb::dags(), Crumb::link(&record.dag_id, links::dag(&record.dag_id)), Crumb::here("Trigger")];
     html(&TriggerPage {
         frame: Frame::new(state, now, crumbs, false).await.still(),
         now,
         dag_id: shown(&record.dag_id),
         href: links::dag(&record.dag_id),
         is_paused: record.is_paused,
-        params: dag.spec().params.iter().map(|(name, param)| ParamRow::new(name, param, &mistakes)).collect(),
+        rows: dag.spec().params.iter().map(|(name, param)| ParamRow::new(name, param, &fields, &mistakes)).collect(),
         fields,
         mistakes,
     })
@@ -163,15 +206,22 @@ impl Mistakes {
 }
 
 impl ParamRow {
-    fn new(name: &str, param: &params::Param, mistakes: &Mistakes) -> Self {
+    fn new(name: &str, param: &params::Param, fields: &Fields, mistakes: &Mistakes) -> Self {
         let kind = match (param.schema.get("type"), param.schema.get("enum")) {
             (_, Some(words)) => format!("one of {words}"),
             (Some(Value::String(kind)), None) => kind.clone(),
             (Some(kinds), None) => kinds.to_string(),
             (None, None) => "any value".to_owned(),
         };
+        let value = match fields.param(name) {
+            Some(text) => text.to_owned(),
+            None => param.default.as_ref().map(written).unwrap_or_default(),
+        };
         Self {
             name: shown(name),
+            field: format!("{PARAM}{name}"),
+            control: Control::of(&param.schema, &value),
+            value,
             description: param.description.as_deref().map(shown).unwrap_or_default(),
             kind: shown(&kind),
             is_required: param.checker().is_ok_and(|checker| checker.has_to_be_given(param.default.as_ref())),
@@ -180,14 +230,62 @@ impl ParamRow {
     }
 }
 
-/// The `conf` that a form starts with: the defaults, and null for what must be filled in.
-fn template(dag: &Dag) -> String {
-    let conf = Value::Object(params::resolve(&dag.spec().params, &Map::new()));
-    serde_json::to_string_pretty(&conf).unwrap_or_default()
+impl Control {
+    fn of(schema: &Map<String, Value>, value: &str) -> Self {
+        let choice = |values: Vec<Value>| {
+            let option = |choice: &Value| {
+                (choice.to_string(), shown(&written(choice)), written(choice) == value || choice.to_string() == value)
+            };
+            Self::Choice(values.iter().map(option).collect())
+        };
+        let kinds: Vec<&str> = match schema.get("type") {
+            Some(Value::String(kind)) => vec![kind],
+            Some(Value::Array(kinds)) => {
+                kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect()
+            }
+            _ => Vec::new(),
+        };
+        if let Some(Value::Array(values)) = schema.get("enum") {
+            return choice(values.clone());
+        }
+        match kinds.as_slice() {
+            ["boolean"] => choice(vec![Value::Bool(true), Value::Bool(false)]),
+            ["integer"] => Self::Number { is_whole: true },
+            ["number"] => Self::Number { is_whole: false },
+            ["array" | "object"] => Self::Area,
+            ["string"] if schema.get("format").and_then(Value::as_str) == Some("date") => Self::Day,
+            _ if value.contains('\n') || value.starts_with(['{', '[']) => Self::Area,
+            _ => Self::Line,
+        }
+    }
+}
+
+/// A value as it stands in a field: text as it is, everything else as JSON.
+fn written(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What a field says; nothing where it is empty, so that the default counts.
+fn given(param: &params::Param, text: &str) -> Option<Value> {
+    if text.trim().is_empty() {
+        return None;
+    }
+    let is_text = match (param.schema.get("type"), param.schema.get("enum"), &param.default) {
+        (_, Some(_), _) => false,
+        (Some(kind), ..) => kind == "string",
+        (None, None, Some(default)) => default.is_string(),
+        (None, None, None) => false,
+    };
+    let text_of = || Value::String(text.replace("\r\n", "\n"));
+    Some(if is_text { text_of() } else { serde_json::from_str(text.trim()).unwrap_or_else(|_| text_of()) })
 }
 
 fn read(fields: &Fields, dag: &Dag) -> std::result::Result<Order, Mistakes> {
-    let conf = read_conf(&fields.conf, dag);
+    let conf = read_conf(fields, dag);
     let logical_date = read_date(&fields.logical_date);
     match (conf, logical_date) {
         (Ok(conf), Ok(logical_date)) => {
@@ -198,9 +296,9 @@ fn read(fields: &Fields, dag: &Dag) -> std::result::Result<Order, Mistakes> {
     }
 }
 
-fn read_conf(text: &str, dag: &Dag) -> std::result::Result<Map<String, Value>, Mistakes> {
+fn read_conf(fields: &Fields, dag: &Dag) -> std::result::Result<Map<String, Value>, Mistakes> {
     let wrong = |mistake: String| Mistakes { conf: Some(mistake), ..Mistakes::default() };
-    let conf: Map<String, Value> = match text.trim() {
+    let written: Map<String, Value> = match fields.conf.trim() {
         "" => Map::new(),
         text => match serde_json::from_str(text) {
             Ok(Value::Object(conf)) => conf,
@@ -208,6 +306,9 @@ fn read_conf(text: &str, dag: &Dag) -> std::result::Result<Map<String, Value>, M
             Err(error) => return Err(wrong(format!("this is not JSON: {error}"))),
         },
     };
+    // What is written as JSON is more than what a field was filled with.
+    let of_fields = declared_fields(fields, dag);
+    let conf: Map<String, Value> = of_fields.into_iter().chain(written).collect();
     // The form is filled with null for what has no default: one that stays and says nothing is not given.
     let declared = &dag.spec().params;
     let is_given = |name: &String, value: &Value| {
@@ -223,7 +324,14 @@ fn read_conf(text: &str, dag: &Dag) -> std::result::Result<Map<String, Value>, M
     Ok(conf)
 }
 
-fn read_date(text: &str) -> std::result::Result<Option<DateTime<Utc>>, String> {
+fn declared_fields(fields: &Fields, dag: &Dag) -> Map<String, Value> {
+    let of_param = |(name, param): (&String, &params::Param)| {
+        fields.param(name).and_then(|text| given(param, text)).map(|value| (name.clone(), value))
+    };
+    dag.spec().params.iter().filter_map(of_param).collect()
+}
+
+pub(super) fn read_date(text: &str) -> std::result::Result<Option<DateTime<Utc>>, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -243,6 +351,7 @@ fn read_date(text: &str) -> std::result::Result<Option<DateTime<Utc>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use towpath_model::dag::DagSpec;
     use towpath_model::params::Param;
 
@@ -287,7 +396,38 @@ mod tests {
     }
 
     #[test]
-    fn the_form_starts_with_the_defaults() {
-        assert_eq!(template(&dag()), "{\n  \"day\": null,\n  \"deep\": false\n}");
+    fn fields_become_values() {
+        let param = |schema: Value, default: Option<Value>| Param {
+            schema: schema.as_object().cloned().unwrap_or_default(),
+            default,
+            ..Param::default()
+        };
+        for (schema, default, text, expected) in [
+            (json!({"type": "integer"}), None, "7", Some(json!(7))),
+            (json!({"type": "integer"}), None, "x", Some(json!("x"))),
+            (json!({"type": "string"}), None, "7", Some(json!("7"))),
+            (json!({"type": "boolean"}), None, "false", Some(json!(false))),
+            (json!({"type": "array"}), None, "[1]", Some(json!([1]))),
+            (json!({"enum": ["a", 1]}), None, "\"a\"", Some(json!("a"))),
+            (json!({}), Some(json!("text")), "7", Some(json!("7"))),
+            (json!({}), None, "7", Some(json!(7))),
+            (json!({}), None, "2026-02-03", Some(json!("2026-02-03"))),
+            (json!({}), None, " ", None),
+        ] {
+            assert_eq!(given(&param(schema.clone(), default), text), expected, "{schema} {text}");
+        }
+    }
+
+    #[test]
+    fn controls() {
+        let of = |schema: Value, value: &str| Control::of(schema.as_object().unwrap(), value);
+        assert_eq!(of(json!({"type": "integer"}), ""), Control::Number { is_whole: true });
+        assert_eq!(of(json!({"type": ["null", "number"]}), ""), Control::Number { is_whole: false });
+        assert_eq!(of(json!({"type": "string", "format": "date"}), ""), Control::Day);
+        assert_eq!(of(json!({"type": "object"}), ""), Control::Area);
+        assert_eq!(of(json!({}), ""), Control::Line);
+        let Control::Choice(values) = of(json!({"enum": ["a", "b"]}), "b") else { panic!("an enum is a choice") };
+        assert_eq!(values[1], ("\"b\"".to_owned(), "b".to_owned(), true));
+        assert!(!values[0].2);
     }
 }

@@ -59,6 +59,10 @@ pub(crate) struct Log {
     /// Says how many lines lie between head and tail, if there are such.
     pub(crate) gap: Option<String>,
     pub(crate) tail: Lines,
+    /// Where what is left out begins: its chunk, and the last line before it.
+    pub(crate) gap_at: Option<(Place, u64)>,
+    /// The number of the first line that tells of an error.
+    pub(crate) first_error: Option<u64>,
     /// Where reading goes on: the next chunk and the number of its first line.
     pub(crate) next: Place,
 }
@@ -77,6 +81,36 @@ impl Place {
 impl Log {
     pub(crate) fn is_empty(&self) -> bool {
         self.head.lines.is_empty()
+    }
+
+    /// Up to `most` lines after line `after`, from the chunk at `place` on, and where the next begin.
+    pub(crate) async fn window(
+        store: &Store,
+        key: &LogKey,
+        mut place: Place,
+        after: u64,
+        until: u64,
+        most: usize,
+    ) -> Result<(Lines, Place)> {
+        let mut lines = Vec::new();
+        loop {
+            let chunks = store.read_log(key, place.seq, 8).await?;
+            if chunks.is_empty() {
+                return Ok((Lines { lines }, place));
+            }
+            for chunk in chunks {
+                for (offset, line) in chunk.text.lines().enumerate() {
+                    let number = place.line + offset as u64;
+                    if number >= until || lines.len() == most {
+                        return Ok((Lines { lines }, place));
+                    }
+                    if number > after {
+                        lines.push(read(number, line));
+                    }
+                }
+                place = Place { seq: chunk.seq + 1, line: place.line + chunk.text.lines().count() as u64 };
+            }
+        }
     }
 
     /// Reads from `place` to the end.
@@ -103,17 +137,26 @@ struct Collect {
     tail: VecDeque<(u64, String)>,
     left_out: u64,
     next: Place,
+    gap_at: Option<(Place, u64)>,
+    first_error: Option<u64>,
 }
 
 impl Collect {
     fn new(next: Place) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 0, next }
+        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 0, next, gap_at: None, first_error: None }
     }
 
     fn take(&mut self, seq: u32, text: &str) {
+        let chunk = Place { seq, line: self.next.line };
         for line in text.lines() {
             let number = self.next.line;
             self.next.line += 1;
+            if self.first_error.is_none() && tells_of_error(line) {
+                self.first_error = Some(number);
+            }
+            if self.head.len() == HEAD && self.gap_at.is_none() {
+                self.gap_at = Some((chunk, number - 1));
+            }
             if self.head.len() < HEAD {
                 self.head.push(read(number, line));
                 continue;
@@ -132,9 +175,16 @@ impl Collect {
             head: Lines { lines: self.head },
             gap: (self.left_out > 0).then(|| format!("{} lines are not shown here", count(self.left_out))),
             tail: Lines { lines: self.tail.into_iter().map(|(number, line)| read(number, &line)).collect() },
+            gap_at: self.gap_at.filter(|_| self.left_out > 0),
+            first_error: self.first_error,
             next: self.next,
         }
     }
+}
+
+/// Without reading all of the line: there may be a million of them.
+fn tells_of_error(line: &str) -> bool {
+    line.contains(r#""level":"error""#) || line.contains(r#""level":"critical""#)
 }
 
 fn read(number: u64, line: &str) -> Line {

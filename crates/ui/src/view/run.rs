@@ -13,6 +13,8 @@ use crate::links;
 pub(crate) struct RunRow {
     pub(crate) href: String,
     pub(crate) run_id: String,
+    /// As it is, for a form that names it.
+    pub(crate) raw_id: String,
     pub(crate) state: Badge,
     pub(crate) run_type: &'static str,
     pub(crate) logical_date: Option<Moment>,
@@ -26,6 +28,7 @@ impl RunRow {
         Self {
             href: links::run(&run.dag_id, &run.run_id),
             run_id: shown(&run.run_id),
+            raw_id: run.run_id.clone(),
             state: run.state.into(),
             run_type: run.run_type.into(),
             logical_date: run.logical_date.map(Moment::exact),

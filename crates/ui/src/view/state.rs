@@ -39,6 +39,17 @@ impl From<RunState> for Badge {
 }
 
 impl Badge {
+    /// Those of task instances, for a legend.
+    pub(crate) fn every_task() -> Vec<Self> {
+        use strum::IntoEnumIterator as _;
+        TaskState::iter().map(Self::from).collect()
+    }
+
+    /// Of the state; also names its glyph.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The class that carries its colour.
     pub(crate) fn class(&self) -> String {
         format!("s-{}", self.name)

@@ -20,6 +20,20 @@ pub(crate) fn shown(text: &str) -> String {
     out
 }
 
+/// `text` as it is, for a value that a form gives back: escaped, and what would turn the direction of
+/// writing as references, so that the source of the page can be read as well.
+pub(crate) fn exact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '&' | '<' | '>' | '"' | '\'') || is_hidden(c) {
+            out.push_str(&format!("&#{};", c as u32));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
@@ -82,6 +96,11 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
+    }
+
+    #[test]
+    fn values_of_forms() {
+        assert_eq!(exact("a<b>\"'&\u{202e}é"), "a&#60;b&#62;&#34;&#39;&#38;&#8238;é");
     }
 
     #[test]

@@ -1,0 +1,37 @@
+//! The statements of overviews, for PostgreSQL. `../sqlite/overview_sql.rs` has the same names in the same order.
+
+/// All tasks of those runs, one row for each state that instances of a task are in.
+pub(super) const GRID: &str = "
+    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
+        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
+    FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+    GROUP BY run_key, task_id, state";
+/// As `GRID`, but one row for each line that tasks are told in; a task may be in several.
+pub(super) const GRID_OF_LINES: &str = "
+    SELECT l.line, t.run_key, min(t.task_id) AS task_id, t.state, count(*) AS count, min(t.map_index) AS map_index,
+        max(t.try_number) AS try_number, min(t.queued_at) AS queued_at, min(t.start_date) AS start_date, max(t.end_date) AS end_date
+    FROM task_instance t JOIN jsonb_to_recordset($2::jsonb) AS l (task_id text, line bigint) ON l.task_id = t.task_id
+    WHERE t.run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+    GROUP BY t.run_key, l.line, t.state";
+pub(super) const RUN_TIMES: &str = "
+    SELECT run_id, state, run_type, logical_date, run_after, start_date, end_date FROM dag_run
+    WHERE dag_id = $1 AND run_after >= $2 ORDER BY run_after DESC, key DESC LIMIT $3";
+pub(super) const FAILED_RUNS_SINCE: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id
+    WHERE r.state = 'failed' AND r.run_after >= $1 ORDER BY r.run_after DESC, r.key DESC LIMIT $2";
+pub(super) const LIVE_RUNS: &str = "
+    SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
+        r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
+        v.number AS version_number, r.queue
+    FROM dag_run r JOIN dag_version v ON v.id = r.version_id
+    WHERE r.state IN ('queued', 'running') ORDER BY r.state DESC, r.run_after, r.key LIMIT $1";
+pub(super) const UPCOMING: &str = "
+    SELECT dag_id, next_run_after FROM dag WHERE is_active AND NOT is_paused AND next_run_after IS NOT NULL
+    ORDER BY next_run_after, dag_id LIMIT $1";
+pub(super) const ENDED_BY_HOUR: &str = "
+    SELECT floor(extract(epoch FROM end_date) / 3600)::bigint AS hour, state, count(*) AS count FROM dag_run
+    WHERE run_after >= $1 AND end_date IS NOT NULL AND end_date >= $1 GROUP BY 1, 2";
+pub(super) const LABELS: &str = "SELECT DISTINCT tags, owners FROM dag WHERE is_active";

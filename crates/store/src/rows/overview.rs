@@ -1,0 +1,154 @@
+//! Narrow reads for pages that look over much at once.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::super::{Backend, Db, DbRow, overview_sql, queries};
+use super::{count, dags, json, reads, time, time_opt, word};
+use crate::Result;
+use crate::batch;
+use crate::overview::{DagQuery, GridCell, HourCount, LineOf, OverviewRows, RunTime, Upcoming};
+use crate::records::{DagRecord, Page, RunRecord};
+use crate::time::Ts;
+
+fn cell(row: &DbRow) -> Result<GridCell> {
+    Ok(GridCell {
+        run_key: row.try_get("run_key")?,
+        task_id: row.try_get("task_id")?,
+        state: word(row, "state")?,
+        count: row.try_get::<i64, _>("count")? as u64,
+        map_index: row.try_get("map_index")?,
+        try_number: count(row, "try_number")?,
+        queued_at: time_opt(row, "queued_at")?,
+        start_date: time_opt(row, "start_date")?,
+        end_date: time_opt(row, "end_date")?,
+    })
+}
+
+/// `text` as a pattern for a part of something, with `\` before what a pattern gives a meaning.
+fn part(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+fn narrow(query: &mut QueryBuilder<Db>, wanted: &DagQuery) {
+    query.push(" WHERE d.is_active");
+    if let Some(text) = &wanted.text {
+        let text = part(&text.to_lowercase());
+        query.push(" AND (lower(d.dag_id) LIKE ").push_bind(text.clone()).push(" ESCAPE '\\'");
+        for column in ["COALESCE(d.description, '')", "d.tags", "d.owners"] {
+            query.push(format!(" OR lower({column}) LIKE ")).push_bind(text.clone()).push(" ESCAPE '\\'");
+        }
+        query.push(")");
+    }
+    // A quoted string can stand in the text of an array of strings only as one of its elements.
+    let mut element = |column: &str, word: &String| {
+        query.push(format!(" AND {column} LIKE ")).push_bind(part(&batch::json(word))).push(" ESCAPE '\\'");
+    };
+    for tag in &wanted.tags {
+        element("d.tags", tag);
+    }
+    if let Some(owner) = &wanted.owner {
+        element("d.owners", owner);
+    }
+    if let Some(dag_ids) = &wanted.among {
+        super::access::among(query, "d.dag_id", dag_ids);
+    }
+    match wanted.paused {
+        Some(true) => query.push(" AND d.is_paused"),
+        Some(false) => query.push(" AND NOT d.is_paused"),
+        None => query,
+    };
+    if let Some(state) = wanted.with_run {
+        // The newest run says how a DAG is; what is under way may be any of them.
+        if state.is_finished() {
+            query.push(
+                " AND (SELECT r.state FROM dag_run r WHERE r.dag_id = d.dag_id ORDER BY r.run_after DESC, r.key DESC LIMIT 1) = ",
+            );
+            query.push_bind(state.to_string());
+        } else {
+            query.push(" AND EXISTS (SELECT 1 FROM dag_run r WHERE r.dag_id = d.dag_id AND r.state IN ('queued', 'running') AND r.state = ");
+            query.push_bind(state.to_string()).push(")");
+        }
+    }
+}
+
+#[async_trait]
+impl OverviewRows for Backend {
+    async fn grid(&self, run_keys: &[i64]) -> Result<Vec<GridCell>> {
+        let query = sqlx::query(overview_sql::GRID).bind(batch::json(run_keys));
+        query.fetch_all(&self.readers).await?.iter().map(cell).collect()
+    }
+
+    async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>> {
+        let query = sqlx::query(overview_sql::GRID_OF_LINES).bind(batch::json(run_keys)).bind(batch::json(lines));
+        let rows = query.fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((row.try_get::<i64, _>("line")? as usize, cell(row)?))).collect()
+    }
+
+    async fn run_times(&self, dag_id: &str, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunTime>> {
+        let query = sqlx::query(overview_sql::RUN_TIMES).bind(dag_id).bind(Ts(since)).bind(i64::from(limit));
+        let rows = query.fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(RunTime {
+                    run_id: row.try_get("run_id")?,
+                    state: word(row, "state")?,
+                    run_type: word(row, "run_type")?,
+                    logical_date: time_opt(row, "logical_date")?,
+                    run_after: time(row, "run_after")?,
+                    start_date: time_opt(row, "start_date")?,
+                    end_date: time_opt(row, "end_date")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn failed_runs_since(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunRecord>> {
+        let query = sqlx::query(overview_sql::FAILED_RUNS_SINCE).bind(Ts(since)).bind(i64::from(limit));
+        query.fetch_all(&self.readers).await?.iter().map(reads::run).collect()
+    }
+
+    async fn live_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
+        let rows = sqlx::query(overview_sql::LIVE_RUNS).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter().map(reads::run).collect()
+    }
+
+    async fn upcoming(&self, limit: u32) -> Result<Vec<Upcoming>> {
+        let rows = sqlx::query(overview_sql::UPCOMING).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| Ok(Upcoming { dag_id: row.try_get("dag_id")?, run_after: time(row, "next_run_after")? }))
+            .collect()
+    }
+
+    async fn ended_by_hour(&self, since: DateTime<Utc>) -> Result<Vec<HourCount>> {
+        let rows = sqlx::query(overview_sql::ENDED_BY_HOUR).bind(Ts(since)).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(HourCount {
+                    hour: row.try_get("hour")?,
+                    state: word(row, "state")?,
+                    count: row.try_get::<i64, _>("count")? as u64,
+                })
+            })
+            .collect()
+    }
+
+    async fn find_dags(&self, wanted: &DagQuery) -> Result<Page<DagRecord>> {
+        let mut query = QueryBuilder::<Db>::new(queries::SELECT_DAGS);
+        narrow(&mut query, wanted);
+        query.push(" ORDER BY d.dag_id LIMIT ").push_bind(i64::from(wanted.limit));
+        query.push(" OFFSET ").push_bind(i64::from(wanted.offset));
+        let rows = query.build().fetch_all(&self.readers).await?;
+        let items = rows.iter().map(dags::dag).collect::<Result<Vec<_>>>()?;
+        let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM dag d");
+        narrow(&mut query, wanted);
+        let total: i64 = query.build_query_scalar().fetch_one(&self.readers).await?;
+        Ok(Page { items, total: total as u64 })
+    }
+
+    async fn labels(&self) -> Result<Vec<(Vec<String>, Vec<String>)>> {
+        let rows = sqlx::query(overview_sql::LABELS).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((json(row, "tags")?, json(row, "owners")?))).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! What overviews read: grids, times, what is live, and DAGs by what people know of them.
+
+use chrono::TimeDelta;
+use towpath_model::state::{RunState, TaskState};
+use towpath_store::{DagQuery, GridCell, HourCount, LineOf, ReportOutcome, Store, Upcoming};
+
+use crate::harness::{asks, both, claim_one, dag, ended, manual, sync, time, worker};
+
+async fn a_grid_counts_instances_by_state(store: Store) {
+    sync(&store, dag("d", &[("a", "bash", &[]), ("b", "bash", &["a"])], |_| {})).await;
+    let (first, second) = (manual(&store, "d").await, manual(&store, "d").await);
+    let worker = worker(&store).await;
+    let task = claim_one(&store, worker).await;
+    let done = ended(&task, ReportOutcome::Success);
+    store.report(&[done], &[], &asks(worker, 0), time(2)).await.expect("a report is taken");
+    let other = if task.key.run_key == first.key { &second } else { &first };
+
+    let key = |cell: &GridCell| (cell.run_key, cell.task_id.clone(), cell.state, cell.count, cell.try_number);
+    let mut cells: Vec<_> =
+        store.grid(&[first.key, second.key]).await.expect("a grid is read").iter().map(key).collect();
+    cells.sort_unstable_by_key(|cell| (cell.0 != task.key.run_key, cell.1.clone()));
+    assert_eq!(
+        cells,
+        [
+            (task.key.run_key, "a".to_owned(), TaskState::Success, 1, 1),
+            (task.key.run_key, "b".to_owned(), TaskState::Queued, 1, 1),
+            (other.key, "a".to_owned(), TaskState::Queued, 1, 1),
+            (other.key, "b".to_owned(), TaskState::None, 1, 0),
+        ]
+    );
+    let of = |line, task_id| LineOf { line, task_id };
+    let lines = store.grid_of_lines(&[task.key.run_key], &[of(7, "a")]).await.expect("a grid is read");
+    let [(7, cell)] = lines.as_slice() else { panic!("one cell of line 7: {lines:?}") };
+    assert_eq!(key(cell), cells[0]);
+    assert_eq!((cell.start_date, cell.end_date, cell.map_index), (Some(time(1)), Some(time(2)), -1));
+    let both = [of(0, "a"), of(0, "b"), of(1, "b")];
+    let lines = store.grid_of_lines(&[other.key, task.key.run_key], &both).await.expect("a grid is read");
+    let mut states: Vec<_> =
+        lines.iter().map(|(line, cell)| (cell.run_key != task.key.run_key, *line, cell.state, cell.count)).collect();
+    states.sort_unstable_by_key(|it| (it.0, it.1, it.2.to_string()));
+    assert_eq!(
+        states,
+        [
+            (false, 0, TaskState::Queued, 1),
+            (false, 0, TaskState::Success, 1),
+            (false, 1, TaskState::Queued, 1),
+            (true, 0, TaskState::None, 1),
+            (true, 0, TaskState::Queued, 1),
+            (true, 1, TaskState::None, 1),
+        ]
+    );
+    assert_eq!(store.grid(&[]).await.expect("nothing is asked"), []);
+    assert_eq!(store.grid_of_lines(&[first.key], &[]).await.expect("nothing is asked"), []);
+}
+
+async fn runs_by_how_they_fare(store: Store) {
+    sync(&store, dag("d", &[("a", "bash", &[])], |_| {})).await;
+    let (failed, live) = (manual(&store, "d").await, manual(&store, "d").await);
+    store.mark_run(failed.key, false, time(3_600)).await.expect("a run is marked");
+    let ids = |runs: Vec<towpath_store::RunRecord>| runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
+    assert_eq!(ids(store.live_runs(10).await.expect("runs are read")), [live.run_id.clone()]);
+    assert_eq!(ids(store.failed_runs_since(time(0), 10).await.expect("runs are read")), [failed.run_id.clone()]);
+    assert_eq!(ids(store.failed_runs_since(time(1), 10).await.expect("runs are read")), Vec::<String>::new());
+    let hour = time(3_600).timestamp() / 3_600;
+    let counts = store.ended_by_hour(time(0)).await.expect("hours are read");
+    assert_eq!(counts, [HourCount { hour, state: RunState::Failed, count: 1 }]);
+    let times = store.run_times("d", time(0), 10).await.expect("times are read");
+    assert_eq!(times.len(), 2);
+    assert!(times.iter().any(|run| run.run_id == failed.run_id && run.end_date == Some(time(3_600))), "{times:?}");
+    assert_eq!(store.run_times("d", time(0) + TimeDelta::seconds(1), 10).await.expect("times are read"), []);
+}
+
+async fn dags_by_what_people_know(store: Store) {
+    for (id, tag, owner, description) in
+        [("alpha", "daily", "ann", "Loads flights"), ("beta", "da%ly", "bob \"b\"", "Sends mail")]
+    {
+        let made = dag(id, &[("a", "empty", &[])], |spec| {
+            spec.tags = vec![tag.to_owned()];
+            spec.description = Some(description.to_owned());
+            spec.tasks[0].owner = owner.to_owned();
+        });
+        sync(&store, made).await;
+    }
+    let check = async |query: DagQuery, expected: &[&str]| {
+        let page = store.find_dags(&DagQuery { limit: 10, ..query.clone() }).await.expect("DAGs are read");
+        let ids: Vec<&str> = page.items.iter().map(|dag| dag.dag_id.as_str()).collect();
+        assert_eq!((ids.as_slice(), page.total), (expected, expected.len() as u64), "{query:?}");
+    };
+    let text = |text: &str| DagQuery { text: Some(text.to_owned()), ..DagQuery::default() };
+    check(DagQuery::default(), &["alpha", "beta"]).await;
+    check(text("ALPH"), &["alpha"]).await;
+    check(text("flights"), &["alpha"]).await;
+    check(text("bob"), &["beta"]).await;
+    check(text("da%"), &["beta"]).await;
+    check(text("_"), &[]).await;
+    let tag = |tag: &str| DagQuery { tags: vec![tag.to_owned()], ..DagQuery::default() };
+    check(tag("daily"), &["alpha"]).await;
+    check(tag("dail"), &[]).await;
+    check(tag("da%ly"), &["beta"]).await;
+    check(DagQuery { owner: Some("bob \"b\"".to_owned()), ..DagQuery::default() }, &["beta"]).await;
+    check(DagQuery { among: Some(vec!["beta".to_owned()]), ..DagQuery::default() }, &["beta"]).await;
+    check(DagQuery { among: Some(Vec::new()), ..DagQuery::default() }, &[]).await;
+    check(DagQuery { paused: Some(true), ..DagQuery::default() }, &[]).await;
+    let with = |state| DagQuery { with_run: Some(state), ..DagQuery::default() };
+    check(with(RunState::Success), &[]).await;
+    // A run of `empty` tasks alone ends as it starts.
+    let run = manual(&store, "beta").await;
+    assert_eq!(store.run_by_key(run.key).await.expect("a run is read").expect("it exists").state, RunState::Success);
+    check(with(RunState::Success), &["beta"]).await;
+    check(with(RunState::Running), &[]).await;
+    let (tags, owners) = store.labels().await.expect("labels are read");
+    assert_eq!(tags, ["da%ly", "daily"]);
+    assert_eq!(owners, ["ann", "bob \"b\""]);
+    assert_eq!(store.upcoming(10).await.expect("what comes next is read"), Vec::<Upcoming>::new());
+}
+
+both!(a_grid_counts_instances_by_state, runs_by_how_they_fare, dags_by_what_people_know);

@@ -1,0 +1,171 @@
+//! The pages about one DAG: what stands above all of them, and one file for each tab.
+
+pub(crate) mod backfills;
+pub(crate) mod calendar;
+pub(crate) mod code;
+pub(crate) mod details;
+pub(crate) mod durations;
+pub(crate) mod gantt;
+pub(crate) mod graph;
+pub(crate) mod grid;
+pub(crate) mod runs;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use towpath_model::dag::Dag;
+use towpath_store::{DagRecord, RunFilter, RunRecord};
+
+use super::find_dag;
+use super::home::Broken;
+use crate::frame::{Crumb, Frame};
+use crate::view::moment::Moment;
+use crate::view::run::dot;
+use crate::view::state::Dot;
+use crate::view::text::shown;
+use crate::{Error, Result, State, links};
+
+/// Runs in the strip of the header.
+const STRIP: u32 = 16;
+
+/// What stands above every tab.
+pub(super) struct Head {
+    pub(super) href: String,
+    /// Where the button leads that pauses it, or lets it run.
+    pub(super) pause_href: String,
+    pub(super) dag_id: String,
+    pub(super) description: String,
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) owners: String,
+    pub(super) schedule: String,
+    /// As it is written, where that differs from the words.
+    pub(super) cron: Option<String>,
+    pub(super) is_paused: bool,
+    pub(super) is_stale: bool,
+    pub(super) next: Option<Moment>,
+    pub(super) strip: Vec<Dot>,
+    pub(super) broken: Option<Broken>,
+    pub(super) file: String,
+    pub(super) version: i32,
+    pub(super) tabs: Vec<Tab>,
+}
+
+/// A view of the DAG.
+pub(super) struct Tab {
+    pub(super) label: &'static str,
+    pub(super) href: String,
+    pub(super) is_on: bool,
+}
+
+/// A DAG with what its pages share.
+pub(super) struct Loaded {
+    pub(super) frame: Frame,
+    pub(super) head: Head,
+    pub(super) record: DagRecord,
+    pub(super) dag: Arc<Dag>,
+}
+
+const TABS: [(&str, &str); 9] = [
+    ("Grid", ""),
+    ("Graph", "graph"),
+    ("Gantt", "gantt"),
+    ("Calendar", "calendar"),
+    ("Durations", "durations"),
+    ("Runs", "runs"),
+    ("Backfills", "backfills"),
+    ("Code", "code"),
+    ("Details", "details"),
+];
+
+/// Reads what stands above `tab`.
+pub(super) async fn load(state: &State, dag_id: &str, tab: &'static str, now: DateTime<Utc>) -> Result<Loaded> {
+    let record = find_dag(state, dag_id).await?;
+    let dag = state.store.dag_of_version(record.version_id).await?;
+    let runs = state.store.run_stats(&[dag_id.to_owned()], STRIP).await?.remove(dag_id).unwrap_or_default();
+    let errors = state.store.import_errors().await?;
+    let is_busy = runs.iter().any(|run| !run.state.is_finished());
+    let mut crumbs = vec![Crumb::dags()];
+    if tab == "Grid" {
+        crumbs.push(Crumb::here(dag_id));
+    } else {
+        crumbs.extend([Crumb::link(dag_id, links::dag(dag_id)), Crumb::here(tab)]);
+    }
+    let frame = Frame::new(state, now, crumbs, is_busy).await.of_dag(dag.spec());
+    let broken = errors.iter().find(|error| error.file == record.file).map(|error| Broken::new(error, now));
+    Ok(Loaded { frame, head: Head::new(&record, &dag, &runs, broken, tab, now), record, dag })
+}
+
+impl Head {
+    fn new(
+        record: &DagRecord,
+        dag: &Dag,
+        runs: &[RunRecord],
+        broken: Option<Broken>,
+        tab: &str,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let spec = dag.spec();
+        let (words, written) = (spec.schedule_words(), spec.schedule_summary());
+        let href = links::dag(&record.dag_id);
+        Self {
+            pause_href: format!("{href}/{}", if record.is_paused { "unpause" } else { "pause" }),
+            dag_id: shown(&record.dag_id),
+            description: record.description.as_deref().map(shown).unwrap_or_default(),
+            tags: record.tags.iter().map(|tag| (shown(tag), links::query(links::DAGS, &[("tag", tag)]))).collect(),
+            owners: shown(&record.owners.join(", ")),
+            cron: (spec.schedule.is_scheduled() && written != words).then(|| shown(&written)),
+            schedule: shown(&words),
+            is_paused: record.is_paused,
+            is_stale: !record.is_active,
+            next: record.next_run.filter(|_| !record.is_paused).map(|next| Moment::new(next.run_after, now)),
+            strip: runs.iter().rev().map(|run| dot(run, now)).collect(),
+            broken,
+            file: shown(&record.file),
+            version: record.version_number,
+            tabs: TABS
+                .into_iter()
+                .map(|(label, part)| Tab {
+                    label,
+                    href: if part.is_empty() { href.clone() } else { format!("{href}/{part}") },
+                    is_on: label == tab,
+                })
+                .collect(),
+            href,
+        }
+    }
+}
+
+/// The run that a view is about: the one that is named, or the newest.
+pub(super) async fn chosen_run(state: &State, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>> {
+    if run_id.is_empty() {
+        let filter =
+            RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 1, ..RunFilter::default() };
+        return Ok(state.store.runs(&filter).await?.items.pop());
+    }
+    let run = state.store.run(dag_id, run_id).await?;
+    run.map(Some).ok_or_else(|| Error::no_such("run", run_id))
+}
+
+/// A run to choose in a list of some, with its address.
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) is_on: bool,
+}
+
+/// The newest runs to choose from, `chosen` among them.
+pub(super) async fn choices(state: &State, dag_id: &str, chosen: Option<&RunRecord>) -> Result<Vec<Choice>> {
+    let filter = RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 25, ..RunFilter::default() };
+    let mut runs = state.store.runs(&filter).await?.items;
+    if let Some(chosen) = chosen.filter(|chosen| runs.iter().all(|run| run.key != chosen.key)) {
+        runs.push(chosen.clone());
+    }
+    Ok(runs
+        .into_iter()
+        .map(|run| Choice {
+            is_on: chosen.is_some_and(|chosen| chosen.key == run.key),
+            label: format!("{} ({})", shown(&run.run_id), run.state),
+            value: run.run_id,
+        })
+        .collect())
+}

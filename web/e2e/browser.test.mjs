@@ -1,0 +1,205 @@
+// A browser on the real binary: a run is triggered and goes green, a failing task is found, its error is read, it is
+// cleared and succeeds. TOWPATH names the binary, CHROMIUM the browser.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const LIMIT_MS = 60_000;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const folder = mkdtempSync(join(tmpdir(), "towpath-e2e-"));
+let server;
+let base;
+let browser;
+
+const DAG = `
+schedule: null
+params:
+  who: { type: string, default: world, description: Who is greeted }
+  times: { type: integer, default: 1, minimum: 1 }
+tasks:
+  start: { operator: empty }
+  work.fragile:
+    operator: bash
+    bash_command: |
+      echo "<img src=x onerror=document.title='owned'> for {{ params.who }}"
+      if [ ! -e "${folder}/mended" ]; then echo "the mill is broken" >&2; exit 3; fi
+    dependencies: [start]
+  work.sturdy: { operator: bash, bash_command: "echo fine", dependencies: [start] }
+  done: { operator: bash, bash_command: "echo done", dependencies: [work.fragile, work.sturdy] }
+`;
+
+before(async () => {
+  mkdirSync(join(folder, "dags"));
+  writeFileSync(join(folder, "dags", "mill.yaml"), DAG);
+  server = spawn(process.env.TOWPATH ?? "towpath", ["up", "--listen", "127.0.0.1:0"], { cwd: folder });
+  let said = "";
+  base = await new Promise((resolve, reject) => {
+    const listen = (chunk) => {
+      said += chunk;
+      const url = said.match(/Towpath is up: (\S+)/);
+      if (url) resolve(url[1]);
+    };
+    server.stdout.on("data", listen);
+    server.stderr.on("data", listen);
+    server.on("exit", () => reject(new Error(`the server has ended: ${said}`)));
+  });
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+});
+
+after(async () => {
+  await browser?.close();
+  server?.kill("SIGTERM");
+  await new Promise((resolve) => (server.exitCode === null ? server.on("exit", resolve) : resolve()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+// A page on which whatever the console calls an error fails the test that uses it.
+const open = async (options = {}) => {
+  const page = await browser.newPage({ viewport: { width: 1400, height: 900 }, ...options });
+  page.setDefaultTimeout(LIMIT_MS);
+  page.wrong = [];
+  page.on("console", (message) => message.type() === "error" && page.wrong.push(message.text()));
+  page.on("pageerror", (error) => page.wrong.push(error.message));
+  return page;
+};
+
+const trigger = async (page) => {
+  await page.goto(`${base}/dags/mill/trigger`);
+  await page.getByRole("button", { name: "Trigger a run" }).click();
+  await page.waitForURL(/\/runs\/manual__/);
+  return page.url();
+};
+
+// The DAGs folder is read a moment after the server is up.
+const known = async (page) => {
+  for (let end = Date.now() + LIMIT_MS; Date.now() < end; ) {
+    if ((await page.request.get(`${base}/dags/mill`)).ok()) return;
+  }
+  assert.fail("the DAG has not appeared");
+};
+
+test("a run fails, its error is read, it is cleared and succeeds", async () => {
+  const page = await open();
+  await known(page);
+  await page.goto(`${base}/dags/mill/trigger`);
+  await page.getByLabel("times").fill("none");
+  await page.getByRole("button", { name: "Trigger a run" }).click();
+  await page.getByText("is not of type integer").waitFor();
+  // The refusal has a status of its own, which the console tells.
+  page.wrong = page.wrong.filter((text) => !text.includes("422"));
+  const run = await trigger(page);
+  await page.locator("#state .s-failed").waitFor();
+
+  await page.locator("#tasks a.id", { hasText: "work.fragile" }).click();
+  await page.locator("#log").getByText("the mill is broken").waitFor();
+  const error = page.locator("#first-error");
+  await error.click();
+  await page.waitForFunction(() => /^#L\d+$/.test(location.hash));
+  assert.equal(await page.locator("#log img").count(), 0);
+
+  await page.locator("#clear").click();
+  await page.getByRole("button", { name: "Clear 2 task instances" }).waitFor();
+  writeFileSync(join(folder, "mended"), "");
+  await page.getByRole("button", { name: "Clear 2 task instances" }).click();
+  await page.locator("#state .s-success").waitFor();
+  assert.match(await page.locator("#tries").innerText(), /Try 1[\s\S]*failed[\s\S]*Try 2[\s\S]*success/);
+  await page.goto(run);
+  await page.locator("#state .s-success").waitFor();
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+test("a run goes green in the open page, and the grid is moved through by keys", async () => {
+  writeFileSync(join(folder, "mended"), "");
+  const page = await open();
+  await known(page);
+  await page.goto(`${base}/dags/mill`);
+  const other = await open();
+  await trigger(other);
+  // Nobody loads the first page again.
+  await page.locator("#grid thead .runs .s-success").first().waitFor();
+  await page.locator("#grid tr[data-task=done] td.s-success").last().waitFor();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await page.evaluate(() => document.activeElement.parentElement.dataset.task), "work.fragile");
+  await page.keyboard.press("c");
+  await page.waitForURL(/clear\?task=work\.fragile/);
+  await page.goBack();
+  await page.keyboard.press("/");
+  await page.keyboard.type("sturdy");
+  await page.waitForURL(/task=sturdy/);
+  await page.locator("#grid tr[data-task=done]").waitFor({ state: "detached" });
+  await page.goto(`${base}/dags/mill`);
+  await page.getByLabel("Close work").click();
+  await page.waitForURL(/fold=work/);
+  await page.locator("#grid tr[data-task='work.sturdy']").waitFor({ state: "detached" });
+  assert.deepEqual(page.wrong, []);
+  await other.close();
+  await page.close();
+});
+
+test("the palette finds a task, and the DAG can be paused from it", async () => {
+  const page = await open();
+  await known(page);
+  await page.goto(base);
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("mill sturd");
+  await page.getByRole("option", { name: /work\.sturdy/ }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/work\.sturdy/);
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("mill");
+  await page.getByRole("option", { name: "Pause mill" }).click();
+  await page.getByRole("button", { name: "Unpause" }).click();
+  await page.getByRole("button", { name: "Pause", exact: true }).waitFor();
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+test("every page is accessible, fits a phone and makes the console say nothing", async () => {
+  const page = await open();
+  await known(page);
+  const run = new URL(await trigger(page)).pathname;
+  await page.locator("#state .s-success, #state .s-failed").waitFor();
+  const of = ["", "/graph", "/gantt", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/trigger"];
+  const paths = ["/", "/dags", "/runs", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`];
+  paths.push(...["connections", "variables", "pools", "workers", "config"].map((view) => `/admin/${view}`));
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const path of paths) {
+      await page.goto(base + path);
+      // The policy forbids scripts from elsewhere, so the tool goes in through the debugger.
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
+      const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+      const words = serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
+      assert.deepEqual(words, [], `${path} in ${colorScheme}`);
+    }
+  }
+  await page.setViewportSize({ width: 400, height: 800 });
+  for (const path of paths) {
+    await page.goto(base + path);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
+  }
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+test("pages can be read without scripts", async () => {
+  const page = await open({ javaScriptEnabled: false });
+  await page.goto(`${base}/dags/mill`);
+  assert.ok((await page.locator("#grid tr[data-task=done] td").count()) > 0);
+  await page.goto(`${base}/dags?q=mill`);
+  assert.equal(await page.getByText("1 DAG").count(), 1);
+  await page.goto(`${base}/dags/mill/graph`);
+  assert.ok(await page.locator("#graph").isVisible());
+  await page.close();
+});
