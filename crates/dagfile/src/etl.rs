@@ -116,10 +116,8 @@ fn read<T: for<'de> Deserialize<'de>>(node: &Node, report: &mut Reporter) -> Opt
                 return None;
             }
             let reported = report.error(span.unwrap_or(node.span), message);
-            match unknown {
-                Some((wrong, known)) => reported
-                    .suggest_or(&wrong, known.iter().copied(), || Some(format!("there are {}", known.join(", ")))),
-                None => {}
+            if let Some((wrong, known)) = unknown {
+                reported.suggest_or(&wrong, known.iter().copied(), || Some(format!("there are {}", known.join(", "))));
             }
             None
         }

@@ -1,5 +1,8 @@
 //! Jobs from source to result, on files.
 
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+#![expect(clippy::needless_pass_by_value, reason = "values are written where they are passed")]
+
 #[path = "etl/databases.rs"]
 mod databases;
 #[path = "etl/dedupe.rs"]

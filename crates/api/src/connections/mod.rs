@@ -64,7 +64,13 @@ fn masked(extra: String) -> String {
                 }
                 mask(value) || any
             }),
-            Value::Array(items) => items.iter_mut().fold(false, |any, value| mask(value) || any),
+            Value::Array(items) => {
+                let mut any = false;
+                for item in items {
+                    any |= mask(item);
+                }
+                any
+            }
             _ => false,
         }
     }
@@ -106,16 +112,12 @@ impl Entity for Given {
                 body.problem(Problem::new("string_too_long", "body", "connection_id", msg, conn_id.clone().into()));
             }
         }
-        let port = body.whole("port", i64::MIN).map(|port| {
-            u16::try_from(port).map_err(|_| {
-                let msg = "Input should be a port, 0 to 65535";
-                Problem::new("value_error", "body", "port", msg, port.into())
-            })
-        });
-        let port = port.transpose().unwrap_or_else(|problem| {
-            body.problem(problem);
-            None
-        });
+        let given = body.whole("port", i64::MIN);
+        let port = given.and_then(|port| u16::try_from(port).ok());
+        if let Some(wrong) = given.filter(|_| port.is_none()) {
+            let msg = "Input should be a port, 0 to 65535";
+            body.problem(Problem::new("value_error", "body", "port", msg, wrong.into()));
+        }
         let connection = Connection {
             conn_id: conn_id.unwrap_or_default(),
             conn_type: body.required_text("conn_type").unwrap_or_default(),

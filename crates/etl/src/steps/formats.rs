@@ -7,12 +7,15 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
+/// Reads a text by a format, as microseconds.
+type Parse = fn(&str, &str) -> Option<i64>;
+
 /// Text as `target`, by the first of `formats` (as strftime writes them) that fits; null where none does.
 pub(super) fn parse(texts: &ArrayRef, formats: &[String], target: &DataType) -> ArrayRef {
     let nothing = || new_null_array(target, texts.len());
     let Ok(texts) = cast(texts, &DataType::Utf8) else { return nothing() };
     let texts: &StringArray = texts.as_string();
-    let (one, via): (fn(&str, &str) -> Option<i64>, DataType) = match target {
+    let (one, via): (Parse, DataType) = match target {
         DataType::Time64(_) | DataType::Time32(_) => (time, DataType::Time64(TimeUnit::Microsecond)),
         _ => (moment, DataType::Timestamp(TimeUnit::Microsecond, None)),
     };

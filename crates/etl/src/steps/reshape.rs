@@ -61,7 +61,7 @@ fn common(kinds: &[&DataType]) -> DataType {
     let all = |is: fn(&DataType) -> bool| kinds.iter().all(|kind| is(kind));
     if all(DataType::is_signed_integer) {
         DataType::Int64
-    } else if all(|kind| kind.is_numeric()) {
+    } else if all(datafusion::arrow::datatypes::DataType::is_numeric) {
         DataType::Float64
     } else {
         DataType::Utf8

@@ -22,13 +22,17 @@ const PARTS: usize = 64;
 /// A key and its row, bytes.
 const RECORD_BYTES: usize = 24;
 
+/// A file that batches are written to; it is there as long as its handle.
+type Writing = (Arc<dyn SpillFile>, StreamWriter<BufWriter<File>>);
+type Reading = (StreamReader<BufReader<File>>, Arc<dyn SpillFile>);
+
 /// Batches, in order.
 pub(super) struct Waiting {
     schema: SchemaRef,
     most_bytes: usize,
     batches: Vec<RecordBatch>,
     reservation: MemoryReservation,
-    file: Option<(Arc<dyn SpillFile>, StreamWriter<BufWriter<File>>)>,
+    file: Option<Writing>,
     context: Arc<TaskContext>,
 }
 
@@ -91,7 +95,7 @@ fn create(path: &Path) -> Result<File> {
 /// Batches that have waited.
 pub(super) struct Replay {
     batches: std::vec::IntoIter<RecordBatch>,
-    file: Option<(StreamReader<BufReader<File>>, Arc<dyn SpillFile>)>,
+    file: Option<Reading>,
     reservation: MemoryReservation,
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray, UInt32Array};
+use datafusion::arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
 use datafusion::arrow::compute::{cast, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -121,7 +121,7 @@ impl Output {
         }
         let texts = self.partition_by.iter().map(|at| cast(batch.column(*at), &DataType::Utf8));
         let texts = texts.collect::<Result<Vec<_>, _>>()?;
-        let texts: Vec<&StringArray> = texts.iter().map(|column| column.as_string()).collect();
+        let texts: Vec<&StringArray> = texts.iter().map(datafusion::arrow::array::AsArray::as_string).collect();
         let mut rows_of: HashMap<Vec<Option<&str>>, Vec<u32>> = HashMap::new();
         for row in 0..batch.num_rows() {
             let key = texts.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect();
@@ -134,15 +134,15 @@ impl Output {
         for (key, rows) in rows_of {
             let part = take_record_batch(&batch, &UInt32Array::from(rows))?;
             let key: Vec<Option<String>> = key.into_iter().map(|value| value.map(str::to_owned)).collect();
-            self.writer(key, &names)?.write(&part)?;
+            self.writer(&key, &names)?.write(&part)?;
         }
         self.make_room()
     }
 
-    fn writer(&mut self, key: Vec<Option<String>>, names: &[String]) -> Result<&mut Writer> {
-        if !self.open.contains_key(&key) {
+    fn writer(&mut self, key: &[Option<String>], names: &[String]) -> Result<&mut Writer> {
+        if !self.open.contains_key(key) {
             let mut folder = self.folder.clone();
-            for (name, value) in names.iter().zip(&key) {
+            for (name, value) in names.iter().zip(key) {
                 let value = value
                     .as_deref()
                     .map_or_else(|| HIVE_NULL.to_owned(), |value| utf8_percent_encode(value, ESCAPED).to_string());
@@ -151,9 +151,9 @@ impl Output {
             std::fs::create_dir_all(&folder).map_err(|error| Error::io("create the folder", &folder, &error))?;
             let path = self.next_path(&folder);
             let writer = Writer::create(&path, &self.style, &self.schema)?;
-            self.open.insert(key.clone(), writer);
+            self.open.insert(key.to_vec(), writer);
         }
-        Ok(self.open.get_mut(&key).expect("it was just put there"))
+        Ok(self.open.get_mut(key).expect("it was just put there"))
     }
 
     /// Ends the largest files while too many are open, or hold too much.

@@ -58,8 +58,11 @@ async fn runs_by_how_they_fare(store: Store) {
     let (failed, live) = (manual(&store, "d").await, manual(&store, "d").await);
     store.mark_run(failed.key, false, time(3_600)).await.expect("a run is marked");
     let ids = |runs: Vec<towpath_store::RunRecord>| runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
-    assert_eq!(ids(store.live_runs(10).await.expect("runs are read")), [live.run_id.clone()]);
-    assert_eq!(ids(store.failed_runs_since(time(0), 10).await.expect("runs are read")), [failed.run_id.clone()]);
+    assert_eq!(ids(store.live_runs(10).await.expect("runs are read")), std::slice::from_ref(&live.run_id));
+    assert_eq!(
+        ids(store.failed_runs_since(time(0), 10).await.expect("runs are read")),
+        std::slice::from_ref(&failed.run_id)
+    );
     assert_eq!(ids(store.failed_runs_since(time(1), 10).await.expect("runs are read")), Vec::<String>::new());
     let hour = time(3_600).timestamp() / 3_600;
     let counts = store.ended_by_hour(time(0)).await.expect("hours are read");

@@ -106,7 +106,7 @@ pub(crate) async fn get(
     for dag in &found.items {
         let spec = state.store.dag_of_version(dag.version_id).await?;
         let words = spec.spec().schedule_words();
-        rows.push(Row::new(dag, words, runs.get(&dag.dag_id).map_or(&[], Vec::as_slice), now));
+        rows.push(Row::new(dag, &words, runs.get(&dag.dag_id).map_or(&[], Vec::as_slice), now));
     }
     html(&Page {
         frame,
@@ -221,13 +221,13 @@ impl Params {
 
 impl Row {
     /// `runs` are the newest, newest first.
-    fn new(dag: &DagRecord, schedule: String, runs: &[RunRecord], now: DateTime<Utc>) -> Self {
+    fn new(dag: &DagRecord, schedule: &str, runs: &[RunRecord], now: DateTime<Utc>) -> Self {
         Self {
             href: links::dag(&dag.dag_id),
             dag_id: shown(&dag.dag_id),
             description: dag.description.as_deref().map(shown).unwrap_or_default(),
             tags: dag.tags.iter().map(|tag| (shown(tag), links::query(links::DAGS, &[("tag", tag)]))).collect(),
-            schedule: (dag.schedule != "None").then(|| shown(&schedule)),
+            schedule: (dag.schedule != "None").then(|| shown(schedule)),
             cron: shown(&dag.schedule),
             is_paused: dag.is_paused,
             last: runs.first().map(|run| Moment::new(run.start_date.unwrap_or(run.queued_at), now)),

@@ -234,7 +234,7 @@ impl Control {
     fn of(schema: &Map<String, Value>, value: &str) -> Self {
         let choice = |values: Vec<Value>| {
             let option = |choice: &Value| {
-                (choice.to_string(), shown(&written(choice)), written(choice) == value || choice.to_string() == value)
+                (choice.to_string(), shown(&written(choice)), written(choice) == value || *choice == value)
             };
             Self::Choice(values.iter().map(option).collect())
         };

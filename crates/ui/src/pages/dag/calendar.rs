@@ -67,7 +67,7 @@ pub(crate) async fn get(
     let now = state.clock.now();
     let loaded = load(&state, &dag_id, "Calendar", now).await?;
     let zone = loaded.dag.spec().timezone;
-    let newest = state.store.run_stats(&[dag_id.clone()], 1).await?.remove(&dag_id).unwrap_or_default();
+    let newest = state.store.run_stats(std::slice::from_ref(&dag_id), 1).await?.remove(&dag_id).unwrap_or_default();
     let newest = newest.first().map_or(now, |run| run.logical_date.unwrap_or(run.run_after));
     let this_year = now.with_timezone(&zone).year();
     let year = params.year.unwrap_or_else(|| newest.with_timezone(&zone).year()).clamp(1970, 9_000);

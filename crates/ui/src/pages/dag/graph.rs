@@ -191,7 +191,7 @@ fn blocks(dag: &Dag, folded: &BTreeSet<&str>) -> (Vec<Block>, Vec<String>, Vec<u
     let mut of_task = vec![0; dag.tasks().len()];
     for &index in dag.topological() {
         let id = &dag.tasks()[index].task_id;
-        let outer = id.match_indices('.').map(|(at, _)| &id[..at]);
+        let mut outer = id.match_indices('.').map(|(at, _)| &id[..at]);
         let shut = outer.clone().find(|group| opens == folded.contains(group));
         if let Some(group) = shut {
             let block = *closed.entry(group.to_owned()).or_insert_with(|| {
@@ -202,7 +202,7 @@ fn blocks(dag: &Dag, folded: &BTreeSet<&str>) -> (Vec<Block>, Vec<String>, Vec<u
             of_task[index] = block;
             continue;
         }
-        let group = outer.last().map_or(0, |group| {
+        let group = outer.next_back().map_or(0, |group| {
             1 + groups.iter().position(|known| known == group).unwrap_or_else(|| {
                 groups.push(group.to_owned());
                 groups.len() - 1

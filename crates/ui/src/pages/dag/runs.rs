@@ -120,7 +120,7 @@ async fn page(
         states: RunState::iter()
             .map(|state| {
                 let is_on = only == Some(state);
-                (state.into(), if is_on { at("", 1) } else { at(&state.to_string(), 1) }, is_on)
+                (state.into(), if is_on { at("", 1) } else { at(state.as_ref(), 1) }, is_on)
             })
             .collect(),
         types: TYPES.map(|name| (name, params.run_type == name)).into(),
