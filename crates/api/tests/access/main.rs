@@ -390,8 +390,12 @@ async fn who_may_see_some_dags_sees_those_alone() {
         let dags = ask("GET", "/api/v2/dags", "").await.json();
         assert_eq!((&dags["total_entries"], &dags["dags"][0]["dag_id"]), (&json!(1), &json!("etl")));
         assert_eq!(ask("GET", "/api/v2/dags/~/dagRuns", "").await.json()["total_entries"], 1);
-        let home = ask("GET", "/", "").await.text;
-        assert!(home.contains("1 DAG<") && !home.contains("/dags/quiet") && !home.contains("cannot be read"), "{home}");
+        let list = ask("GET", "/dags", "").await.text;
+        assert!(list.contains("1 DAG<"), "{list}");
+        for path in ["/", "/dags", "/runs", "/search?q=", "/search?q=nothing&dag=quiet", "/search?q=quiet%20nothing"] {
+            let page = ask("GET", path, "").await.text;
+            assert!(!page.contains("/dags/quiet") && !page.contains("cannot be read"), "{path}: {page}");
+        }
         for (path, status) in [
             ("/api/v2/dags/etl", 200),
             ("/api/v2/dags/etl/dagRuns/first", 200),

@@ -234,7 +234,10 @@ impl Control {
     fn of(schema: &Map<String, Value>, value: &str) -> Self {
         let choice = |values: Vec<Value>| {
             let option = |choice: &Value| {
-                (choice.to_string(), shown(&written(choice)), written(choice) == value || *choice == value)
+                // A default is told as it is written, and what was chosen comes back as JSON.
+                let (json, words) = (choice.to_string(), written(choice));
+                let is_on = json == value || words == value;
+                (json, shown(&words), is_on)
             };
             Self::Choice(values.iter().map(option).collect())
         };
