@@ -74,7 +74,7 @@ pub(super) const AWAITED: &str = "
     SELECT a.id, a.name, a.uri,
         EXISTS (SELECT 1 FROM asset_queue q WHERE q.dag_id = r.dag_id AND q.asset_id = a.id AND q.is_counted) AS has_come
     FROM asset_reference r JOIN asset a ON a.id = r.asset_id
-    WHERE r.dag_id = $1 AND r.role = 'schedule' ORDER BY a.id";
+    WHERE r.dag_id = $1 AND r.role = 'schedule' ORDER BY a.name, a.id";
 pub(super) const COUNT_ACTIVE: &str = "
     SELECT count(*) FROM dag_run a WHERE a.dag_id = $1 AND a.state IN ('queued', 'running')
         AND a.run_type <> 'backfill' AND a.queue IS NULL";

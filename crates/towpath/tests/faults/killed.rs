@@ -157,7 +157,7 @@ async fn flights_with_separate_processes_postgres() {
     let mut dice = Dice::new("flights, separate processes");
     let project = Project::new("postgres").await;
     project.copy_example(FLIGHTS, more_tries);
-    let scheduler = || project.start(&["scheduler", "--listen", "127.0.0.1:0"]);
+    let scheduler = || project.start(&["scheduler", "--listen", "127.0.0.1:0", "--no-auth"]);
     let worker = || project.start(&["worker"]);
     let mut schedulers = scheduler();
     let mut workers = [worker(), worker()];
