@@ -21,7 +21,7 @@ pub(super) const FAILED_RUNS_SINCE: &str = "
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
         v.number AS version_number, r.queue
     FROM dag_run r JOIN dag_version v ON v.id = r.version_id
-    WHERE r.state = 'failed' AND r.run_after >= $1 ORDER BY r.run_after DESC, r.key DESC LIMIT $2";
+    WHERE r.state = 'failed' AND r.end_date >= $1 ORDER BY r.end_date DESC, r.key DESC LIMIT $2";
 pub(super) const LIVE_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
@@ -33,5 +33,5 @@ pub(super) const UPCOMING: &str = "
     ORDER BY next_run_after, dag_id LIMIT $1";
 pub(super) const ENDED_BY_HOUR: &str = "
     SELECT floor(extract(epoch FROM end_date) / 3600)::bigint AS hour, state, count(*) AS count FROM dag_run
-    WHERE run_after >= $1 AND end_date IS NOT NULL AND end_date >= $1 GROUP BY 1, 2";
+    WHERE end_date >= $1 GROUP BY 1, 2";
 pub(super) const LABELS: &str = "SELECT DISTINCT tags, owners FROM dag WHERE is_active";

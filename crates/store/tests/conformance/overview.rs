@@ -60,12 +60,13 @@ async fn runs_by_how_they_fare(store: Store) {
     let ids = |runs: Vec<towpath_store::RunRecord>| runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
     assert_eq!(ids(store.live_runs(10).await.expect("runs are read")), std::slice::from_ref(&live.run_id));
     assert_eq!(
-        ids(store.failed_runs_since(time(0), 10).await.expect("runs are read")),
+        // What counts is when it ended: its `run_after` is an hour before.
+        ids(store.failed_runs_since(time(1), 10).await.expect("runs are read")),
         std::slice::from_ref(&failed.run_id)
     );
-    assert_eq!(ids(store.failed_runs_since(time(1), 10).await.expect("runs are read")), Vec::<String>::new());
+    assert_eq!(ids(store.failed_runs_since(time(3_601), 10).await.expect("runs are read")), Vec::<String>::new());
     let hour = time(3_600).timestamp() / 3_600;
-    let counts = store.ended_by_hour(time(0)).await.expect("hours are read");
+    let counts = store.ended_by_hour(time(1)).await.expect("hours are read");
     assert_eq!(counts, [HourCount { hour, state: RunState::Failed, count: 1 }]);
     let times = store.run_times("d", time(0), 10).await.expect("times are read");
     assert_eq!(times.len(), 2);

@@ -171,7 +171,7 @@ async fn of_some(state: &State, among: Vec<String>) -> Result<Html<String>> {
         ..RunFilter::default()
     };
     let mut failed = state.store.runs(&filter(vec![RunState::Failed])).await?.items;
-    failed.retain(|run| run.run_after >= now - TimeDelta::hours(HOURS));
+    failed.retain(|run| run.end_date.is_some_and(|end| end >= now - TimeDelta::hours(HOURS)));
     let live = state.store.runs(&filter(vec![RunState::Running, RunState::Queued])).await?;
     let some = DagFilter { among: Some(among.clone()), limit: 500, ..DagFilter::default() };
     let dags = state.store.dags(&some).await?;

@@ -316,17 +316,26 @@ fn median(runs: &[RunRecord], now: DateTime<Utc>) -> Option<(u32, String)> {
     Some((BAR - height(middle.as_secs_f64(), longest(runs, now)), towpath_model::duration::humanize(middle)))
 }
 
+/// Columns that the name of a day reaches over.
+const COLUMNS_OF_A_LABEL: usize = 3;
+
 fn columns(runs: &[RunRecord], now: DateTime<Utc>) -> Vec<Column> {
     let longest = longest(runs, now);
     let mut last_day = String::new();
+    // A label is as wide as some columns.
+    let mut free_from = 0;
     runs.iter()
         .rev()
-        .map(|run| {
+        .enumerate()
+        .map(|(at_column, run)| {
             let took = took(run.start_date, run.end_date, now);
             let at = run.logical_date.unwrap_or(run.run_after);
             let day = at.format("%b %d").to_string();
-            let is_new = day != last_day;
-            last_day.clone_from(&day);
+            let is_new = day != last_day && at_column >= free_from;
+            if is_new {
+                last_day.clone_from(&day);
+                free_from = at_column + COLUMNS_OF_A_LABEL;
+            }
             let mut about = format!("{}: {}", Badge::from(run.state).word(), shown(&run.run_id));
             if let Some(took) = &took {
                 about.push_str(&format!(", {took}"));
