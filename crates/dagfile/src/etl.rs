@@ -43,12 +43,13 @@ pub(crate) fn inputs(fields: &Fields<'_>, operator: Option<&OperatorSpec>, repor
     found
 }
 
-/// Checks the arguments of a data task, puts `input` among them, and finds the tasks that steps read.
+/// Checks the arguments of a data task, those in `mapped` coming with the elements, puts `input` among them, and finds the tasks that steps read.
 pub(crate) fn finish(
     operator: &OperatorSpec,
     own: &[(&Key, &Node)],
     fields: &Fields<'_>,
     task: &Node,
+    mapped: &[&'static str],
     args: &mut Map<String, Value>,
     report: &mut Reporter,
 ) -> Vec<Reference> {
@@ -64,6 +65,8 @@ pub(crate) fn finish(
                 .help("to work on what another task has left, use operator `transform`");
         }
         ("extract", None) => {}
+        // Each instance gets its own.
+        (_, None) if mapped.contains(&"input") => {}
         (_, None) => {
             report
                 .error(task.span, format!("a task with operator `{}` needs `input`", operator.name))

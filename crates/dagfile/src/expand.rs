@@ -1,9 +1,11 @@
 //! Dynamic mapping: `expand`, `expand_zip`, `expand_kwargs` and `partial`.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use towpath_model::dag::Task;
-use towpath_model::expand::{Expand, Source};
+use towpath_model::expand::{Each, Expand, Source};
 use towpath_model::operator::OperatorSpec;
 
 use crate::diagnostic::Reporter;
@@ -117,9 +119,13 @@ impl<'n> Mapping<'n> {
             self.references.push(Reference { text: task_id.to_owned(), span: node.span });
             return Some(Source::Output { task_id: task_id.to_owned(), key: key.map(str::to_owned) });
         }
+        if let Some((task_id, each)) = node.as_text().and_then(data_set) {
+            self.references.push(Reference { text: task_id.to_owned(), span: node.span });
+            return Some(Source::DataSet { task_id: task_id.to_owned(), each });
+        }
         report
             .error(node.span, format!("cannot expand `{name}` over {}", node.describe()))
-            .help("write a list, a mapping, or `task.output` for the result of a task");
+            .help("write a list, a mapping, `task.output` for the result of a task, `task.rows` or `task.partitions` for its data set");
         None
     }
 
@@ -171,11 +177,22 @@ fn output(text: &str) -> Option<(&str, Option<&str>)> {
     plain(id).then_some((id, Some(key)))
 }
 
+/// The task whose data set a text names, and what of it.
+fn data_set(text: &str) -> Option<(&str, Each)> {
+    let (id, each) = match text.trim().rsplit_once('.')? {
+        (id, "rows") => (id, Each::Rows),
+        (id, "partitions") => (id, Each::Partitions),
+        _ => return None,
+    };
+    (!id.is_empty() && !id.contains(char::is_whitespace)).then_some((id, each))
+}
+
 /// Turns the names of tasks in `expand` into their full ids, once dependencies are resolved.
 pub(crate) fn complete(tasks: &mut [Task], places: &[Place], report: &mut Reporter) {
+    let operators = operators(tasks);
     for (task, place) in tasks.iter_mut().zip(places) {
         let Some(expand) = &mut task.expand else { continue };
-        complete_one(expand, &task.upstream, &place.references, report);
+        complete_one(expand, &task.upstream, &place.references, &operators, report);
     }
 }
 
@@ -187,20 +204,33 @@ pub(crate) fn groups(groups: &Groups<'_>, tasks: &[Task], report: &mut Reporter)
         let id = groups.group_id(group);
         let members = tasks.iter().filter(|task| task.map_group.as_ref() == Some(&id));
         let upstream: Vec<String> = members.flat_map(|task| task.upstream.iter().cloned()).collect();
-        complete_one(&mut expand, &upstream, &group.dependencies, report);
+        complete_one(&mut expand, &upstream, &group.dependencies, &operators(tasks), report);
         found.insert(id, expand);
     }
     found.sort_keys();
     found
 }
 
-fn complete_one(expand: &mut Expand, upstream: &[String], references: &[Reference], report: &mut Reporter) {
+/// The operators of tasks by their ids.
+fn operators(tasks: &[Task]) -> HashMap<String, String> {
+    tasks.iter().map(|task| (task.task_id.clone(), task.operator.clone())).collect()
+}
+
+fn complete_one(
+    expand: &mut Expand,
+    upstream: &[String],
+    references: &[Reference],
+    operators: &HashMap<String, String>,
+    report: &mut Reporter,
+) {
     let sources: Vec<&mut Source> = match expand {
         Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
         Expand::Kwargs(source) => vec![source],
     };
     for source in sources {
-        let Source::Output { task_id, .. } = source else { continue };
+        let each = if let Source::DataSet { each, .. } = source { Some(*each) } else { None };
+        let Some(task_id) = source.task_id_mut() else { continue };
+        let written = task_id.clone();
         let suffix = format!(".{task_id}");
         let exact = upstream.iter().find(|id| *id == task_id);
         if let Some(id) = exact.or_else(|| upstream.iter().find(|id| id.ends_with(&suffix))) {
@@ -210,12 +240,39 @@ fn complete_one(expand: &mut Expand, upstream: &[String], references: &[Referenc
                 .error(reference.span, format!("`{task_id}` is a task group, which has no result"))
                 .help("name the task in it whose result is meant");
         }
+        let leaves = |operator: &String| match each {
+            None => true,
+            Some(Each::Partitions) => matches!(operator.as_str(), "extract" | "transform" | "python"),
+            // A list of mappings that a task returns is rows as well.
+            Some(Each::Rows) => !matches!(operator.as_str(), "load" | "empty"),
+        };
+        if let Some(operator) = operators.get(task_id).filter(|operator| !leaves(operator))
+            && let Some(reference) = references.iter().find(|reference| reference.text == written)
+        {
+            report
+                .error(reference.span, format!("task `{task_id}` with operator `{operator}` leaves no data set to expand over"))
+                .help("name an extract, a transform, or a python task that returns a frame");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_sets_are_told_from_outputs() {
+        for (text, expected) in [
+            ("a.rows", Some(("a", Each::Rows))),
+            ("g.a.partitions", Some(("g.a", Each::Partitions))),
+            ("a.output", None),
+            ("rows", None),
+            (".rows", None),
+            ("some words.rows", None),
+        ] {
+            assert_eq!(data_set(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn outputs_are_airflows_and_dag_factorys() {

@@ -25,6 +25,12 @@ fn broken_files() {
             "tasks:\n  a: {operator: empty, dependencies: [c]}\n  b: {operator: empty, dependencies: [a]}\n  c: {operator: empty, dependencies: [b]}\n",
         ),
         ("depends on itself", "tasks:\n  a: {operator: empty, dependencies: [a]}\n"),
+        (
+            "expanded over what is no data set",
+            "tasks:\n  a: {operator: bash, bash_command: x}\n  b: {operator: transform, expand: {input: a.partitions}, steps: [limit: 1]}\n  \
+             c: {operator: load, input: b, target: {csv: x.csv}}\n  d: {operator: bash, bash_command: x, expand: {env: c.rows}}\n  \
+             e: {operator: transform, steps: [limit: 1]}\n",
+        ),
         ("double key", "schedule: '@daily'\nschedule: '@hourly'\ntasks:\n  a: {operator: empty}\n"),
         ("double task", "tasks:\n  - {task_id: a, operator: empty}\n  - {task_id: a, operator: empty}\n"),
         ("task without id", "tasks:\n  - {operator: empty}\n"),

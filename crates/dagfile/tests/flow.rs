@@ -96,3 +96,26 @@ fn fail_fast_has_two_names() {
         );
     }
 }
+
+#[test]
+fn data_sets_are_expanded_over_by_rows_and_by_partitions() {
+    let dag = one("
+tasks:
+  read: {operator: extract, source: {csv: a.csv}, partition_by: [c]}
+  part: {operator: transform, expand: {input: read.partitions}, steps: [limit: 1]}
+  row: {operator: bash, bash_command: x, expand: {env: read.rows}}
+  call: {operator: python, python_callable: m.f, expand_kwargs: read.rows}
+  other: {operator: load, input: read, target: {csv: b.csv}}
+");
+    let expand = |id: &str| json!(dag.task(id).unwrap().expand);
+    let over = |each: &str| json!({"data_set": {"task_id": "read", "each": each}});
+    assert_eq!(expand("part"), json!({"product": {"input": over("partitions")}}));
+    assert_eq!(expand("row"), json!({"product": {"env": over("rows")}}));
+    assert_eq!(expand("call"), json!({"kwargs": over("rows")}));
+    for id in ["part", "row", "call"] {
+        assert_eq!(upstream(&dag, id), "read");
+    }
+    assert_eq!(json!(dag.task("read").unwrap().args["partition_by"]), json!(["c"]));
+    assert!(towpath_model::expand::rows_are_expanded(&dag, "read"));
+    assert!(!towpath_model::expand::rows_are_expanded(&dag, "part"));
+}

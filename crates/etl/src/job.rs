@@ -9,7 +9,7 @@ use datafusion::prelude::{DataFrame, SQLOptions};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{Source, Step, Target};
+use towpath_model::etl::{Manifest, Source, Step, Target};
 
 use crate::data_set::{self, REJECTS};
 use crate::database::{self, Connections};
@@ -52,6 +52,12 @@ pub struct Job {
     /// Write the plan to the log.
     #[serde(default)]
     pub explain: bool,
+    /// A data set gets a file for each value of these columns.
+    #[serde(default)]
+    pub partition_by: Vec<String>,
+    /// Where the rows of a data set go as JSON, besides, for tasks that are mapped over them.
+    #[serde(default)]
+    pub rows_to: Option<PathBuf>,
 }
 
 /// Where the rows of a job go.
@@ -60,6 +66,11 @@ pub struct Job {
 pub enum Output {
     /// A data set for other tasks, in this folder, which does not exist yet.
     DataSet(PathBuf),
+    /// The input is a data set already, in the folder `draft`, which has to be described and to be moved.
+    Adopted {
+        draft: PathBuf,
+        location: PathBuf,
+    },
     Target(Target),
 }
 
@@ -77,7 +88,8 @@ impl Job {
                 let aside = Unpublished::create(location)?;
                 let report = Arc::new(Report::new(&aside.0.join(REJECTS)));
                 let rows = self.rows(&resources, &report, log).await?;
-                let manifest = data_set::publish(rows, &aside.0, location, &report).await?;
+                let manifest = data_set::publish(rows, &aside.0, location, &report, &self.partition_by).await?;
+                self.expand_rows(&manifest, log).await?;
                 for (rule, count) in &manifest.rules {
                     log(&format!("{count} rows broke {rule}"));
                 }
@@ -90,6 +102,14 @@ impl Job {
                 ));
                 Ok(serde_json::to_value(manifest).expect("a manifest is JSON"))
             }
+            Output::Adopted { draft, location } => {
+                let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
+                let rows = self.rows(&resources, &report, log).await?;
+                let manifest = data_set::adopt(rows, draft, location).await?;
+                self.expand_rows(&manifest, log).await?;
+                log(&format!("{} rows, {} bytes, in {}", manifest.rows, manifest.bytes, manifest.location));
+                Ok(serde_json::to_value(manifest).expect("a manifest is JSON"))
+            }
             Output::Target(Target::Table(table)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
                 let rows = self.rows(&resources, &report, log).await?;
@@ -98,7 +118,11 @@ impl Job {
             Output::Target(Target::File(file)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
                 let rows = self.rows(&resources, &report, log).await?;
-                let loaded = target::load(file, &self.folder, rows).await?;
+                let mut loaded = target::load(file, &self.folder, rows).await?;
+                let is_url = file.path.contains("://");
+                let path = if is_url { file.path.clone().into() } else { self.folder.join(&file.path) };
+                loaded.location = Some(path.display().to_string());
+                loaded.format = Some(file.format);
                 if loaded.ignored {
                     log(&format!("`{}` is there already, so nothing was written (mode ignore)", file.path));
                 } else {
@@ -110,6 +134,15 @@ impl Job {
                 Ok(serde_json::to_value(loaded).expect("what was loaded is JSON"))
             }
         }
+    }
+
+    /// Writes the rows of a data set for tasks that are mapped over them, if there are.
+    async fn expand_rows(&self, manifest: &Manifest, log: &(dyn Fn(&str) + Sync)) -> Result<()> {
+        let Some(path) = &self.rows_to else { return Ok(()) };
+        if let Some(why_not) = data_set::rows_as_json(manifest, path).await? {
+            log(&why_not);
+        }
+        Ok(())
     }
 
     /// The rows of the result.

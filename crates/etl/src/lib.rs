@@ -24,6 +24,7 @@ pub mod error;
 pub mod job;
 pub mod operator;
 mod profile;
+pub mod python;
 mod report;
 mod session;
 mod source;

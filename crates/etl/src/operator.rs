@@ -1,12 +1,13 @@
 //! The operators `extract`, `transform` and `load`, as workers run them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
+use towpath_model::staging;
 use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::process::{Command, WorkFolder, base_environment};
@@ -66,39 +67,7 @@ impl Etl {
             WorkFolder::create(&path).map_err(|error| Error::io("create the working folder", &path, &error))?;
         let memory_bytes = attempt.args.get("memory").and_then(Value::as_u64);
         let job = self.job(attempt, folder.path().join("spill"), memory_bytes).await?;
-        let order = Order { job, result: folder.path().join("result.json") };
-        let program = match &self.options.program {
-            Some(program) => program.clone(),
-            None => {
-                std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?
-            }
-        };
-        let command = Command {
-            program: program.into(),
-            args: vec![ARG.into()],
-            env: base_environment(false),
-            cwd: folder.path().to_owned(),
-            memory_bytes,
-            stdin: Some(serde_json::to_vec(&order).expect("an order is JSON")),
-        };
-        let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
-        let exit = exit.map_err(|error| Error::passing(error.to_string()))?;
-        match Ended::read(&order.result) {
-            Some(Ended::Success(value)) if exit.code == Some(0) => Ok(Outcome::Success { value: Some(value) }),
-            Some(Ended::Failed { error, retry }) => Err(Error { message: error, retry }),
-            _ if exit.stopped => Err(Error::passing("the task was told to stop")),
-            _ => {
-                let how = exit.signal.map_or_else(
-                    || format!("code {}", exit.code.unwrap_or_default()),
-                    |signal| format!("signal {signal}"),
-                );
-                let hint = match memory_bytes {
-                    Some(limit) => format!("; it may have {limit} bytes of memory (`memory`), which may be too little"),
-                    None => "; the machine may have run out of memory, set `memory` to make it use the disk".to_owned(),
-                };
-                Err(Error::passing(format!("the process of the task ended with {how}{hint}")))
-            }
-        }
+        run_process(&self.options, attempt, &folder, job).await
     }
 
     async fn job(&self, attempt: &Attempt, scratch: PathBuf, memory_bytes: Option<u64>) -> Result<Job> {
@@ -126,7 +95,7 @@ impl Etl {
                 let target: Target = read(args, "target")?.ok_or_else(|| Error::lasting("`target` is missing"))?;
                 Output::Target(target)
             }
-            Kind::Extract | Kind::Transform => Output::DataSet(self.location(attempt)),
+            Kind::Extract | Kind::Transform => Output::DataSet(location(&self.options, attempt)),
         };
         let target = if let Output::Target(target) = &output { Some(target) } else { None };
         let connections = Connections::of(attempt, &inputs, &steps, target).await?;
@@ -143,32 +112,68 @@ impl Etl {
             memory_bytes,
             cores: args.get("cores").and_then(Value::as_u64).map(|cores| cores as usize),
             explain: args.get("explain").and_then(Value::as_bool).unwrap_or(false),
+            partition_by: read(args, "partition_by")?.unwrap_or_default(),
+            rows_to: None,
         })
-    }
-
-    /// A folder that no other try has: what a cleared task has left before may still be read.
-    fn location(&self, attempt: &Attempt) -> PathBuf {
-        let context = &attempt.context;
-        let task = match context.map_index {
-            -1 => context.task_id.clone(),
-            index => format!("{}[{index}]", context.task_id),
-        };
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        let name = format!("try-{}-{}", context.try_number, &id[..8]);
-        self.options
-            .staging
-            .join(file_name(&context.dag_id))
-            .join(file_name(&context.run_id))
-            .join(file_name(&task))
-            .join(name)
     }
 }
 
-/// An id as the name of a folder, on whatever file system.
-fn file_name(id: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '[' | ']');
-    let name: String = id.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    if name.starts_with('.') { format!("_{name}") } else { name }
+/// A folder that no other try has: what a cleared task has left before may still be read.
+pub(crate) fn location(options: &Options, attempt: &Attempt) -> PathBuf {
+    let context = &attempt.context;
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    staging::task_folder(&options.staging, &context.dag_id, &context.run_id, &context.task_id, context.map_index)
+        .join(format!("try-{}-{}", context.try_number, &id[..8]))
+}
+
+/// Runs a job in a process of its own, whose folder is `folder`.
+pub(crate) async fn run_process(
+    options: &Options,
+    attempt: &Attempt,
+    folder: &WorkFolder,
+    mut job: Job,
+) -> Result<Outcome> {
+    let memory_bytes = job.memory_bytes;
+    // Tasks that are mapped over the rows get them by an XCom: who makes instances reads no files.
+    job.rows_to = attempt.rows_are_expanded.then(|| folder.path().join("rows.json"));
+    let order = Order { job, result: folder.path().join("result.json") };
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?,
+    };
+    let command = Command {
+        program: program.into(),
+        args: vec![ARG.into()],
+        env: base_environment(false),
+        cwd: folder.path().to_owned(),
+        memory_bytes,
+        stdin: Some(serde_json::to_vec(&order).expect("an order is JSON")),
+    };
+    let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
+    let exit = exit.map_err(|error| Error::passing(error.to_string()))?;
+    match Ended::read(&order.result) {
+        Some(Ended::Success(value)) if exit.code == Some(0) => {
+            if let Some(path) = order.job.rows_to.filter(|path| path.exists()) {
+                let rows = std::fs::read(&path).map_err(|error| Error::io("read", &path, &error))?;
+                let rows = serde_json::from_slice(&rows);
+                let rows = rows.map_err(|error| Error::passing(format!("the rows cannot be read back: {error}")))?;
+                attempt.push_xcom(towpath_model::expand::ROWS, rows);
+            }
+            Ok(Outcome::Success { value: Some(value) })
+        }
+        Some(Ended::Failed { error, retry }) => Err(Error { message: error, retry }),
+        _ if exit.stopped => Err(Error::passing("the task was told to stop")),
+        _ => {
+            let how = exit
+                .signal
+                .map_or_else(|| format!("code {}", exit.code.unwrap_or_default()), |signal| format!("signal {signal}"));
+            let hint = match memory_bytes {
+                Some(limit) => format!("; it may have {limit} bytes of memory (`memory`), which may be too little"),
+                None => "; the machine may have run out of memory, set `memory` to make it use the disk".to_owned(),
+            };
+            Err(Error::passing(format!("the process of the task ended with {how}{hint}")))
+        }
+    }
 }
 
 /// An argument in its type, as it is after rendering.
@@ -180,6 +185,14 @@ fn read<T: DeserializeOwned>(args: &Map<String, Value>, name: &str) -> Result<Op
             read.map(Some).map_err(|error| Error::lasting(format!("`{name}`: {error}")))
         }
     }
+}
+
+/// A data set that was there.
+fn gone(task: &str, location: &str) -> Error {
+    Error::lasting(format!(
+        "the data set of task `{task}` is not there any more (`{location}`): staging is cleaned some time after the end of a \
+         run (`data_keep`); clear task `{task}`, so that it runs again"
+    ))
 }
 
 /// The tasks that steps name with `with`.
@@ -223,9 +236,20 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
         )));
     }
     let mut paths = Vec::with_capacity(values.len());
+    let mut format = FileFormat::Parquet;
+    let mut rows_of_all: Option<Vec<Map<String, Value>>> = None;
     for value in values {
         if let Ok(manifest) = serde_json::from_value::<Manifest>(value.clone()) {
+            if !Path::new(&manifest.location).exists() {
+                return Err(gone(&task, &manifest.location));
+            }
             paths.push(manifest.location);
+            continue;
+        }
+        // What a load has written.
+        if let (Some(Value::String(location)), Some(written)) = (value.get("location"), value.get("format")) {
+            format = serde_json::from_value(written.clone()).map_err(|error| Error::lasting(error.to_string()))?;
+            paths.push(location.clone());
             continue;
         }
         let rows = match value {
@@ -234,12 +258,19 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
             }
             _ => None,
         };
-        return rows.map(|rows| Source::Rows(RowsSource { rows, columns: Default::default() })).ok_or_else(|| {
+        let rows: Option<Vec<_>> = rows;
+        rows_of_all.get_or_insert_default().extend(rows.ok_or_else(|| {
             Error::lasting(format!("what task `{task}` has returned is neither a data set nor a list of rows"))
-        });
+        })?);
+    }
+    if let Some(rows) = rows_of_all {
+        if !paths.is_empty() {
+            return Err(Error::lasting(format!("some instances of task `{task}` have left rows, others data sets")));
+        }
+        return Ok(Source::Rows(RowsSource { rows, columns: Default::default() }));
     }
     Ok(Source::File(FileSource {
-        format: FileFormat::Parquet,
+        format,
         paths,
         columns: Default::default(),
         delimiter: None,

@@ -13,7 +13,7 @@ use datafusion::parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use towpath_model::etl::{FileTarget, WriteMode};
+use towpath_model::etl::{FileFormat, FileTarget, WriteMode};
 
 use crate::error::{Error, Result};
 
@@ -30,6 +30,11 @@ pub(crate) struct Loaded {
     /// Nothing was written, since mode `ignore` found something there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ignored: bool,
+    /// Where it was written, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<FileFormat>,
 }
 
 /// How Parquet is written.
@@ -83,7 +88,7 @@ pub(crate) async fn load(target: &FileTarget, folder: &Path, rows: SendableRecor
         }
         let written = output.finish()?;
         let ignored = !aside.commit(&path, target.mode, is_file)?;
-        Ok::<_, Error>(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds: 0.0, ignored })
+        Ok::<_, Error>(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, ignored, ..Loaded::default() })
     });
     pump(rows, &sender).await;
     drop(sender);

@@ -6,13 +6,18 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::dag::Dag;
+use crate::etl::Manifest;
 use crate::operator::{ArgKind, OperatorSpec};
 
 /// Most instances of one mapped task. Airflow's default (`max_map_length`) is 1,024; here an
 /// instance is a row, and as many as a DAG may have tasks are no burden.
 pub const MAX_MAP_LENGTH: usize = 100_000;
+
+/// The XCom with the rows of a data set, for tasks that are mapped over them.
+pub const ROWS: &str = "rows";
 
 /// What a task is expanded over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,57 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
+    /// The data set that a task has left: of a mapped task, those of all its instances.
+    DataSet { task_id: String, each: Each },
+}
+
+/// What of a data set makes an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Each {
+    /// A row, as a mapping.
+    Rows,
+    /// A partition, as a source that reads it alone. A data set without partitions is one.
+    Partitions,
+}
+
+impl Source {
+    /// The task that it comes from.
+    #[must_use]
+    pub fn task_id(&self) -> Option<&str> {
+        match self {
+            Self::Values(_) => None,
+            Self::Output { task_id, .. } | Self::DataSet { task_id, .. } => Some(task_id),
+        }
+    }
+
+    /// As [`Source::task_id`], to be changed.
+    pub fn task_id_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Values(_) => None,
+            Self::Output { task_id, .. } | Self::DataSet { task_id, .. } => Some(task_id),
+        }
+    }
+
+    /// The keys of the XComs of that task that are read.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        const RETURN_VALUE: &str = "return_value";
+        let (one, other) = match self {
+            Self::Values(_) => (None, None),
+            Self::Output { key, .. } => (Some(key.as_deref().unwrap_or(RETURN_VALUE)), None),
+            Self::DataSet { each: Each::Partitions, .. } => (Some(RETURN_VALUE), None),
+            Self::DataSet { each: Each::Rows, .. } => (Some(RETURN_VALUE), Some(ROWS)),
+        };
+        one.into_iter().chain(other)
+    }
+}
+
+/// Whether a task of the DAG is mapped over the rows of what `task_id` leaves.
+#[must_use]
+pub fn rows_are_expanded(dag: &Dag, task_id: &str) -> bool {
+    let of_tasks = dag.tasks().iter().filter_map(|task| task.expand.as_ref());
+    let is_read = |source: &Source| matches!(source, Source::DataSet { task_id: id, each: Each::Rows } if id == task_id);
+    of_tasks.chain(dag.spec().mapped_groups.values()).flat_map(Expand::sources).any(is_read)
 }
 
 /// Why a task cannot be expanded.
@@ -50,6 +106,10 @@ pub enum ExpandError {
     NotAList { what: String, kind: &'static str },
     #[error("element {index} of {what} is {kind}; `expand_kwargs` takes a list of mappings")]
     NotAMapping { what: String, index: usize, kind: &'static str },
+    #[error("task `{task_id}` has left no data set to expand over")]
+    NoDataSet { task_id: String },
+    #[error("the rows of the data set of `{task_id}` are not there to expand over, or are too large; its log says why, or clear it")]
+    NoRows { task_id: String },
     #[error("it would have {count} instances; at most {MAX_MAP_LENGTH} are allowed")]
     TooMany { count: usize },
 }
@@ -172,6 +232,15 @@ fn values(source: &Source, read: &impl Fn(&str, &str) -> Option<Value>) -> Resul
             let missing = || ExpandError::Missing { task_id: task_id.clone(), key: key.to_owned() };
             (read(task_id, key).ok_or_else(missing)?, format!("the XCom `{key}` of `{task_id}`"))
         }
+        Source::DataSet { task_id, each } => {
+            let left = read(task_id, "return_value");
+            let left = left.ok_or_else(|| ExpandError::NoDataSet { task_id: task_id.clone() })?;
+            let values = match each {
+                Each::Partitions => partitions(left, task_id)?,
+                Each::Rows => rows(left, read(task_id, ROWS), task_id)?,
+            };
+            return Ok((values, format!("the data set of `{task_id}`")));
+        }
     };
     match value {
         Value::Array(list) => Ok((list, what)),
@@ -180,6 +249,51 @@ fn values(source: &Source, read: &impl Fn(&str, &str) -> Option<Value>) -> Resul
         }
         other => Err(ExpandError::NotAList { what, kind: kind(&other) }),
     }
+}
+
+/// The data sets among what a task, or each of its instances, has returned.
+fn manifests(left: Value) -> Option<Vec<Manifest>> {
+    let values = if let Value::Array(values) = left { values } else { vec![left] };
+    values.into_iter().map(|value| serde_json::from_value(value).ok()).collect()
+}
+
+/// A source for each partition.
+fn partitions(left: Value, task_id: &str) -> Result<Vec<Value>, ExpandError> {
+    let manifests = manifests(left).ok_or_else(|| ExpandError::NoDataSet { task_id: task_id.to_owned() })?;
+    let mut found = Vec::new();
+    for manifest in manifests {
+        if manifest.parts.is_empty() {
+            found.push(json!({ "parquet": manifest.location }));
+        }
+        found.extend(manifest.parts.into_iter().map(|part| json!({ "parquet": part.location })));
+    }
+    Ok(found)
+}
+
+/// The rows of a data set, which its task has passed on, or those that it has returned itself.
+fn rows(left: Value, passed_on: Option<Value>, task_id: &str) -> Result<Vec<Value>, ExpandError> {
+    let data_sets = manifests(left.clone()).filter(|data_sets| !data_sets.is_empty());
+    let values = match (data_sets, passed_on) {
+        (None, _) => left,
+        (Some(data_sets), passed_on) => {
+            let count = data_sets.iter().map(|data_set| data_set.rows).sum::<u64>();
+            limit(usize::try_from(count).unwrap_or(usize::MAX))?;
+            passed_on.ok_or_else(|| ExpandError::NoRows { task_id: task_id.to_owned() })?
+        }
+    };
+    let Value::Array(values) = values else { return Err(ExpandError::NoDataSet { task_id: task_id.to_owned() }) };
+    let mut found = Vec::with_capacity(values.len());
+    for value in values {
+        match value {
+            // Each instance of a mapped task has rows of its own.
+            Value::Array(rows) => found.extend(rows),
+            row => found.push(row),
+        }
+    }
+    if found.iter().all(Value::is_object) {
+        return Ok(found);
+    }
+    Err(ExpandError::NoDataSet { task_id: task_id.to_owned() })
 }
 
 fn limit(count: usize) -> Result<(), ExpandError> {
@@ -209,6 +323,12 @@ mod tests {
             ("text", "return_value") => Some(json!("abc")),
             ("rows", "return_value") => Some(json!([{"x": 1}, {"x": 2, "y": 3}])),
             ("rows", "mixed") => Some(json!([{"x": 1}, 2])),
+            ("set", "return_value") => Some(manifest(2, true)),
+            ("set", "rows") => Some(json!([{"c": "AA"}, {"c": null}])),
+            ("sets", "return_value") => Some(json!([manifest(1, false), manifest(1, true)])),
+            ("sets", "rows") => Some(json!([[{"c": 1}], [{"c": 2}]])),
+            ("old", "return_value") => Some(manifest(1, false)),
+            ("large", "return_value") => Some(manifest(200_000, false)),
             _ => None,
         };
         let found = match expand.elements(read) {
@@ -216,6 +336,34 @@ mod tests {
             Err(error) => json!(error.to_string()),
         };
         assert_eq!(&found, expected, "{expand:?}");
+    }
+
+    fn manifest(rows: u64, in_parts: bool) -> Value {
+        let part = |file: &str| json!({"location": format!("/s/{file}"), "values": {"c": "AA"}, "rows": 1});
+        let parts = if in_parts { json!([part("1"), part("2")]) } else { json!([]) };
+        let schema = json!([{"name": "c", "type": "string"}]);
+        json!({"location": "/s", "format": "parquet", "rows": rows, "bytes": 1, "files": 1, "schema": schema, "parts": parts})
+    }
+
+    #[test]
+    fn data_sets_by_rows_and_by_partitions() {
+        let over = |task_id: &str, each: &str| json!({"product": {"x": {"data_set": {"task_id": task_id, "each": each}}}});
+        let part = |path: &str| json!({"x": {"parquet": path}});
+        check(over("set", "rows"), &json!([{"x": {"c": "AA"}}, {"x": {"c": null}}]));
+        check(over("set", "partitions"), &json!([part("/s/1"), part("/s/2")]));
+        check(over("sets", "rows"), &json!([{"x": {"c": 1}}, {"x": {"c": 2}}]));
+        check(over("sets", "partitions"), &json!([part("/s"), part("/s/1"), part("/s/2")]));
+        // Rows that a task has returned itself, which are no data set.
+        check(over("rows", "rows"), &json!([{"x": {"x": 1}}, {"x": {"x": 2, "y": 3}}]));
+        check(json!({"kwargs": {"data_set": {"task_id": "set", "each": "rows"}}}), &json!([{"c": "AA"}, {"c": null}]));
+        check(over("numbers", "rows"), &json!("task `numbers` has left no data set to expand over"));
+        check(over("text", "partitions"), &json!("task `text` has left no data set to expand over"));
+        check(over("gone", "rows"), &json!("task `gone` has left no data set to expand over"));
+        check(over("large", "rows"), &json!("it would have 200000 instances; at most 100000 are allowed"));
+        check(
+            over("old", "rows"),
+            &json!("the rows of the data set of `old` are not there to expand over, or are too large; its log says why, or clear it"),
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod progress;
 pub mod retry;
 pub mod run;
 pub mod sensor;
+pub mod staging;
 pub mod state;
 pub mod teardown;
 pub mod timetable;

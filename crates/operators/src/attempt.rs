@@ -189,6 +189,8 @@ pub struct Attempt {
     pub dag_folder: PathBuf,
     /// Where relative data paths of DAG files start: the folder that `towpath` was started in.
     pub project_folder: PathBuf,
+    /// Whether a task is mapped over the rows of the data set that this one leaves.
+    pub rows_are_expanded: bool,
     /// A fresh folder of this attempt, removed after it; created by operators that
     /// start a process, through [`crate::process::WorkFolder`].
     pub scratch: PathBuf,
@@ -225,6 +227,7 @@ impl Attempt {
             stop,
             dag_folder,
             project_folder,
+            rows_are_expanded: false,
             scratch,
             pushed: Mutex::new(Map::new()),
             event_extra: Mutex::new(Map::new()),

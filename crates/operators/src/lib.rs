@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod bash;
 pub mod branch;
 pub mod connection_test;
+pub mod data_sets;
 pub mod database;
 pub mod http;
 pub mod log;

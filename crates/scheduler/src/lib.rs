@@ -35,6 +35,7 @@ pub mod plan;
 pub mod preview;
 pub mod process_identity;
 mod run_loop;
+pub mod staging;
 
 use std::path::PathBuf;
 

@@ -37,6 +37,7 @@ pub(crate) trait Backend:
     + crate::explain::ExplainRows
     + crate::listing::ListRows
     + crate::overview::OverviewRows
+    + crate::staging::StagingRows
     + Send
     + Sync
     + std::fmt::Debug
@@ -62,6 +63,7 @@ pub(crate) trait Tx:
     + crate::jobs::JobStatements
     + crate::alerts::AlertStatements
     + crate::assets::AssetStatements
+    + crate::staging::StagingStatements
     + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.

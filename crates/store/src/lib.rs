@@ -44,6 +44,7 @@ mod reads;
 mod records;
 mod secrets;
 mod sqlite;
+mod staging;
 mod time;
 mod wake;
 
@@ -75,6 +76,7 @@ pub use listing::{After, COUNT_LIMIT, Compare, Datum, Listing, RunField, TaskFie
 pub use logs::{LogChunk, LogKey};
 pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunTime, Upcoming};
 pub use records::*;
+pub use staging::RunEnd;
 pub use wake::{Topic, Wakes};
 
 /// Result of a step.

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod dag_files;
 mod dags;
+mod data;
 mod db;
 mod explain;
 mod follow;
@@ -131,6 +132,9 @@ enum Command {
     /// Read what tasks have passed on
     #[command(subcommand)]
     Xcom(xcom::Command),
+    /// Look after the data sets between tasks
+    #[command(subcommand)]
+    Data(data::Command),
     /// Keep variables that tasks can read
     #[command(subcommand)]
     Variables(variables::Command),
@@ -243,6 +247,7 @@ impl Cli {
             Command::Backfills(command) => lifecycle::small_runtime()?.block_on(backfills::run(command, session)),
             Command::Assets(command) => lifecycle::small_runtime()?.block_on(assets::run(command, session)),
             Command::Xcom(command) => lifecycle::small_runtime()?.block_on(xcom::run(command, session)),
+            Command::Data(command) => lifecycle::small_runtime()?.block_on(data::run(command, session)),
             Command::Variables(command) => lifecycle::small_runtime()?.block_on(variables::run(command, session)),
             Command::Connections(command) => lifecycle::small_runtime()?.block_on(connections::run(command, session)),
             Command::Pools(command) => lifecycle::small_runtime()?.block_on(pools::run(command, session)),

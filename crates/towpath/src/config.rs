@@ -27,6 +27,9 @@ pub(crate) const FILE: &str = "towpath.toml";
 /// The database's file in the data folder.
 const DATABASE_FILE: &str = "towpath.db";
 
+/// A time without end.
+const FOREVER: &str = "forever";
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -88,6 +91,10 @@ pub(crate) struct Config {
     pub(crate) stop_grace: Setting<Duration>,
     pub(crate) dags_are_paused_at_creation: Setting<bool>,
     pub(crate) xcom_limit: Setting<u64>,
+    /// The folder for data sets between tasks.
+    pub(crate) data_staging: Setting<PathBuf>,
+    /// `None`: for ever.
+    pub(crate) data_keep: Setting<Option<Duration>>,
     /// Holds a password as a rule; empty for none.
     pub(crate) smtp_url: Setting<Secret>,
     pub(crate) smtp_from: Setting<String>,
@@ -151,11 +158,6 @@ impl Config {
         self.data_dir.value.join("scratch")
     }
 
-    /// The folder for data sets between tasks.
-    pub(crate) fn staging_dir(&self) -> PathBuf {
-        self.data_dir.value.join("staging")
-    }
-
     /// The file with the key that encrypts secrets at rest.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.data_dir.value.join("secret.key")
@@ -174,6 +176,11 @@ impl Config {
     fn show(&self, spec: &KeySpec) -> Shown {
         let (value, source) = match spec.name {
             "data_dir" => (json!(self.data_dir.value), &self.data_dir.source),
+            "data_staging" => (json!(self.data_staging.value), &self.data_staging.source),
+            "data_keep" => {
+                let keep = self.data_keep.value.map_or_else(|| json!(FOREVER), shown_duration);
+                (keep, &self.data_keep.source)
+            }
             "dags_dir" => (json!(self.dags_dir.value), &self.dags_dir.source),
             "database_url" => {
                 (json!(towpath_store::redact(self.database_url.value.expose())), &self.database_url.source)
@@ -236,6 +243,8 @@ impl Resolver {
         let default_url = sqlite_url(&data_dir.value.join(DATABASE_FILE));
         let seconds = Duration::from_secs;
         let config = Config {
+            data_staging: self.path("data_staging", &data_dir.value.join("staging").display().to_string())?,
+            data_keep: self.get("data_keep", || Some(seconds(7 * 86_400)), keep)?,
             dags_dir: self.path("dags_dir", "dags")?,
             database_url: self.get("database_url", || Secret::new(default_url), database_url)?,
             database_connections: self.get("database_connections", || 16, |text| whole(text, 1, 10_000))?,
@@ -362,6 +371,10 @@ fn base_url(text: &str) -> Result<String, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     towpath_model::duration::parse(text).map_err(|error| format!("has no duration: {error}"))
+}
+
+fn keep(text: &str) -> Result<Option<Duration>, String> {
+    if text.eq_ignore_ascii_case(FOREVER) { Ok(None) } else { duration(text).map(Some) }
 }
 
 fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {

@@ -12,6 +12,7 @@ use towpath_auth::{Auth, Mode};
 use towpath_operators::process::{Options as SupervisorOptions, Supervisor};
 use towpath_operators::python::{Options as PythonOptions, PythonOperator};
 use towpath_operators::registry::Registry;
+use towpath_scheduler::staging::Janitor;
 use towpath_scheduler::{ProcessIdentity, Scheduler};
 use towpath_store::{JobType, Store};
 use towpath_worker::Worker;
@@ -69,6 +70,10 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     let worker = if parts.worker { Some(worker(session, &store, config.worker_queues.value.clone())?) } else { None };
     let scheduler = if parts.scheduler { Some(scheduler(session, &store)?) } else { None };
     let alerts = if parts.scheduler { Some(alerts(session, &store, smtp)?) } else { None };
+    // It ends with the rest.
+    if parts.scheduler {
+        tokio::spawn(janitor(session, &store).run(stop.soft.clone()));
+    }
     if let Some(server) = &server {
         let auth = door(session, &store, server);
         server.open(router(session, &store, server, &auth, stop.soft.clone()));
@@ -199,6 +204,16 @@ fn scheduler(session: &Session, store: &Store) -> anyhow::Result<Scheduler> {
     }))
 }
 
+/// Who cleans the staging area.
+fn janitor(session: &Session, store: &Store) -> Janitor {
+    Janitor::new(towpath_scheduler::staging::Options {
+        store: store.clone(),
+        clock: Arc::clone(&session.clock),
+        staging: session.config.data_staging.value.clone(),
+        keep: session.config.data_keep.value,
+    })
+}
+
 /// The mail server for alerts, if there is one.
 ///
 /// # Errors
@@ -263,7 +278,12 @@ pub(crate) fn worker_options(
 ) -> anyhow::Result<towpath_worker::Options> {
     let config = &session.config;
     let supervisor = Arc::new(Supervisor::new(SupervisorOptions::default()).context("cannot start a worker")?);
-    let python = PythonOptions { interpreter: config.python.value.clone(), ..PythonOptions::default() };
+    let etl = towpath_etl::operator::Options { staging: config.data_staging.value.clone(), program: None };
+    let python = PythonOptions {
+        interpreter: config.python.value.clone(),
+        data_sets: Some(Arc::new(towpath_etl::python::Publisher(etl.clone()))),
+        ..PythonOptions::default()
+    };
     Ok(towpath_worker::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
@@ -271,7 +291,7 @@ pub(crate) fn worker_options(
         lease: config.worker_lease.value,
         registry: Arc::new(towpath_etl::operator::register(
             Registry::standard(Arc::new(PythonOperator::new(python))),
-            &towpath_etl::operator::Options { staging: config.staging_dir(), program: None },
+            &etl,
         )),
         supervisor,
         project_folder: session.project_folder.clone(),

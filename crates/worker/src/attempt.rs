@@ -132,6 +132,7 @@ impl Job {
             self.options.project_folder.clone(),
             self.options.scratch_folder.join(self.scratch_name()),
         );
+        attempt.rows_are_expanded = expand::rows_are_expanded(&dag, &task.task_id);
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
         let outcome = check_branch(outcome, &dag, &task.task_id);
         let outcome = match outlets::event_extra(&outcome, &attempt).await {

@@ -120,6 +120,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes out what is held in memory, where the format allows that.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if let Encoder::Parquet(writer) = &mut self.encoder {
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
     /// Bytes that are held in memory.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.encoder {

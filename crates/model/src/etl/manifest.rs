@@ -28,6 +28,19 @@ pub struct Manifest {
     /// The rows that `validate` has put aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejects: Option<Rejects>,
+    /// Its partitions in the order of their values, where it was made with `partition_by`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+/// The rows of a data set that have the same values in the columns that it is partitioned by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The file with these rows, absolute. It has the columns as well.
+    pub location: String,
+    /// The values as text, by column.
+    pub values: IndexMap<String, Option<String>>,
+    pub rows: u64,
 }
 
 /// Rows that were put aside.

@@ -15,7 +15,7 @@ mod validate;
 pub use column_type::ColumnType;
 pub use form::{NamedExpr, NamedExprs, OneOrMany};
 pub use input::{Input, Inputs};
-pub use manifest::{ColumnProfile, Field, Manifest, Rejects};
+pub use manifest::{ColumnProfile, Field, Manifest, Part, Rejects};
 pub use source::{Compression, FileFormat, FileSource, QuerySource, RowsSource, Source, TableSource};
 pub use step::{Aggregate, Dedupe, Join, JoinKind, JoinOn, Keep, Limit, Pivot, Sample, Step, Union, Unpivot, Window};
 pub use target::{FileTarget, TableTarget, Target, WriteMode};

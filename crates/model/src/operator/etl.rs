@@ -9,6 +9,11 @@ const MEMORY: ArgSpec = arg(
 );
 const CORES: ArgSpec = arg("cores", ArgKind::Integer, "Most processor cores that it uses (default all)");
 const EXPLAIN: ArgSpec = arg("explain", ArgKind::Bool, "Write the plan to the log before it runs (default false)");
+const PARTITION_BY: ArgSpec = arg(
+    "partition_by",
+    ArgKind::TextList,
+    "Columns by which the data set is parted, for tasks that are mapped over `task.partitions`",
+);
 const STEPS: ArgSpec = arg(
     "steps",
     ArgKind::List,
@@ -32,6 +37,7 @@ pub(super) const EXTRACT: OperatorSpec = OperatorSpec {
         arg("where", ArgKind::Text, "An SQL condition; rows for which it is not true are left out").templated(),
         arg("columns", ArgKind::TextList, "The columns to keep; by default all").templated(),
         STEPS,
+        PARTITION_BY,
         MEMORY,
         CORES,
         EXPLAIN,
@@ -47,6 +53,7 @@ pub(super) const TRANSFORM: OperatorSpec = OperatorSpec {
         arg("input", ArgKind::Any, "A task, a source, a list of them, or a mapping of names to them").templated(),
         STEPS,
         arg("sql", ArgKind::Text, "A query over the inputs as tables, instead of steps").templated(),
+        PARTITION_BY,
         MEMORY,
         CORES,
         EXPLAIN,

@@ -45,6 +45,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use crate::attempt::{Attempt, Operator, Outcome};
+use crate::data_sets::{DataSets, Draft, Left};
 use crate::process::{WorkFolder, base_environment, context_environment};
 use conversation::{Conversation, End, Finished, Stopping};
 use protocol::{Job, Report, XCOM_LIMIT_BYTES};
@@ -99,6 +100,8 @@ pub struct Options {
     pub start_limit: Duration,
     /// An interpreter without work for so long is ended; the next task that wants it starts it again.
     pub idle: Duration,
+    /// Who publishes the frames and files that tasks return; without it they are values like any other.
+    pub data_sets: Option<Arc<dyn DataSets>>,
 }
 
 impl Default for Options {
@@ -108,6 +111,7 @@ impl Default for Options {
             interpreter: interpreter.unwrap_or_else(|| "python3".to_owned()),
             start_limit: Duration::from_secs(30),
             idle: Duration::from_secs(600),
+            data_sets: None,
         }
     }
 }
@@ -182,10 +186,10 @@ impl PythonOperator {
         Ok(zygote)
     }
 
-    async fn run(&self, attempt: &Attempt) -> Result<Finished, Error> {
+    async fn run(&self, attempt: &Attempt, draft: Option<&Draft>) -> Result<(Finished, Option<WorkFolder>), Error> {
         let folders = [attempt.dag_folder.as_path(), attempt.project_folder.as_path()];
         let path = self.interpreter(attempt.args.get("python").and_then(Value::as_str), &folders)?;
-        let (cwd, _folder) = working_folder(attempt)?;
+        let (cwd, folder) = working_folder(attempt)?;
         let mut job = protocol::message(&Job {
             context: &attempt.context,
             task: &attempt.task,
@@ -195,6 +199,7 @@ impl PythonOperator {
             dag_folder: &attempt.dag_folder,
             project_folder: &attempt.project_folder,
             xcom_limit_bytes: XCOM_LIMIT_BYTES,
+            draft: draft.map(|draft| draft.folder.as_path()),
         })
         .map_err(Error::Job)?;
         for _ in 0..MAX_STARTS {
@@ -213,7 +218,7 @@ impl PythonOperator {
             match finished.end {
                 End::NotStarted if finished.stopping == Stopping::No => {}
                 End::Refused { errno } => return Err(Error::Fork(Errno::from_raw(errno))),
-                End::NotStarted | End::Exited(_) | End::Orphaned { .. } => return Ok(finished),
+                End::NotStarted | End::Exited(_) | End::Orphaned { .. } => return Ok((finished, folder)),
             }
         }
         Err(Error::KeepsDying { path })
@@ -226,10 +231,22 @@ impl Operator for PythonOperator {
         if attempt.stop.is_cancelled() {
             return failed("the task was stopped before it had started");
         }
-        match self.run(attempt).await {
-            Ok(finished) => outcome(finished, attempt),
+        // Branches and sensors call functions, too, whose values decide and are no data.
+        let data_sets = self.options.data_sets.as_ref();
+        let data_sets = data_sets.filter(|_| attempt.task.operator == "python" && attempt.task.do_xcom_push);
+        let draft = data_sets.map(|data_sets| data_sets.draft(attempt));
+        // What the task has left may lie in its working folder, so that stays until it is published.
+        let outcome = match self.run(attempt, draft.as_ref()).await {
+            Ok((finished, _folder)) => match (data_sets, &draft, left(&finished)) {
+                (Some(data_sets), Some(draft), Some(left)) => data_sets.publish(attempt, draft, left).await,
+                _ => outcome(finished, attempt),
+            },
             Err(error) => Outcome::Failed { error: error.to_string(), retry: error.may_pass() },
+        };
+        if let Some(draft) = draft {
+            draft.discard().await;
         }
+        outcome
     }
 }
 
@@ -263,6 +280,17 @@ fn environment(attempt: &Attempt) -> Result<BTreeMap<String, String>, Error> {
     Ok(env.iter().map(|(name, value)| (text(name), text(value))).collect())
 }
 
+/// The data set that a process has left, if it has ended well.
+fn left(finished: &Finished) -> Option<Left> {
+    match &finished.report {
+        Some(Report::DataSet { paths, format }) if finished.problem.is_none() => Some(match format {
+            Some(format) => Left::Files { paths: paths.clone(), format: format.clone() },
+            None => Left::Draft,
+        }),
+        _ => None,
+    }
+}
+
 fn outcome(finished: Finished, attempt: &Attempt) -> Outcome {
     if let Some(problem) = finished.problem {
         return failed(format!("the Python process was killed because it has sent {problem}"));
@@ -277,6 +305,7 @@ fn outcome(finished: Finished, attempt: &Attempt) -> Outcome {
     };
     match (finished.report, finished.end) {
         (Some(Report::Success { value }), _) => Outcome::Success { value },
+        (Some(Report::DataSet { .. }), _) => failed("the task has returned a data set, which nobody here can publish"),
         (Some(Report::Skipped { reason }), _) => {
             Outcome::Skipped { reason: attempt.log.secrets().mask(&reason).into_owned() }
         }

@@ -177,6 +177,13 @@ pub(super) enum Report {
         #[serde(default)]
         value: Option<Value>,
     },
+    /// What it has returned is a data set: in files that it names, or written into the draft.
+    DataSet {
+        #[serde(default)]
+        paths: Vec<String>,
+        #[serde(default)]
+        format: Option<String>,
+    },
     Skipped {
         reason: String,
     },
@@ -200,6 +207,8 @@ pub(super) struct Job<'a> {
     pub(super) dag_folder: &'a Path,
     pub(super) project_folder: &'a Path,
     pub(super) xcom_limit_bytes: usize,
+    /// A folder, not there yet, for what it returns as a data set; `None` where it cannot leave one.
+    pub(super) draft: Option<&'a Path>,
 }
 
 /// JSON after its length.

@@ -42,6 +42,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("_towpath.channel", include_str!("runner/channel.py")),
     ("_towpath.child", include_str!("runner/child.py")),
     ("_towpath.context", include_str!("runner/context.py")),
+    ("_towpath.datasets", include_str!("runner/datasets.py")),
     ("_towpath.errors", include_str!("runner/errors.py")),
     ("_towpath.macros", include_str!("runner/macros.py")),
     ("_towpath.output", include_str!("runner/output.py")),

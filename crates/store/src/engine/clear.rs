@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use towpath_model::dag::Dag;
-use towpath_model::expand::Source;
 use towpath_model::state::{RunEvent, RunState, TaskEvent, TaskState};
 use towpath_model::teardown;
 use towpath_model::trigger_rule::UpstreamCounts;
@@ -308,7 +307,7 @@ impl Step<'_> {
             // Its elements are found again where what it expands over runs again.
             let of_group = task.map_group.as_ref().and_then(|group| dag.spec().mapped_groups.get(group));
             let forget_element = task.expand.as_ref().or(of_group).is_some_and(|expand| {
-                expand.sources().any(|s| matches!(s, Source::Output { task_id, .. } if ids.contains(task_id.as_str())))
+                expand.sources().any(|s| s.task_id().is_some_and(|task_id| ids.contains(task_id)))
             });
             rows.push(ClearRow {
                 run_key,

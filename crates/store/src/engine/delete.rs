@@ -29,6 +29,7 @@ impl Store {
         }
         let mut step = Step::begin(self, now).await?;
         let Some(lock) = step.tx.lock_runs(&[key]).await?.pop() else { return Ok(Deletion::Missing) };
+        step.tx.remember_run(key, now).await?;
         if lock.state == RunState::Running || !step.tx.delete_run(key).await? {
             return Ok(Deletion::Running);
         }
@@ -50,6 +51,7 @@ impl Store {
         if step.tx.lock_runs_of_dag(dag_id).await?.contains(&RunState::Running) {
             return Ok(Deletion::Running);
         }
+        step.tx.remember_runs_of_dag(dag_id, now).await?;
         step.tx.delete_dag(dag_id).await?;
         step.topics.extend([Topic::Schedule, Topic::Progress]);
         step.commit().await?;

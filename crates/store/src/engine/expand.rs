@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use serde_json::Value;
 use towpath_model::branch::{self, Skips};
-use towpath_model::expand::{Expand, ExpandError, Source};
+use towpath_model::expand::{Expand, ExpandError};
 use towpath_model::state::TaskState;
 
 use super::Step;
@@ -79,9 +79,11 @@ impl Step<'_> {
         expand: &'e Expand,
     ) -> Result<HashMap<(&'e str, &'e str), Option<Value>>> {
         let mut found = HashMap::new();
+        let mut wanted: Vec<(&str, &str)> = Vec::new();
         for source in expand.sources() {
-            let Source::Output { task_id, key } = source else { continue };
-            let key = key.as_deref().unwrap_or("return_value");
+            wanted.extend(source.keys().filter_map(|key| Some((source.task_id()?, key))));
+        }
+        for (task_id, key) in wanted {
             let rows = self.tx.outputs(run_key, task_id, key).await?;
             let corrupt =
                 |error: serde_json::Error| Error::Corrupt(format!("the XCom `{key}` of `{task_id}`: {error}"));
@@ -90,8 +92,8 @@ impl Step<'_> {
                 values.push(serde_json::from_str(&text).map_err(corrupt)?);
             }
             let is_mapped = dag.index_of(task_id).is_some_and(|index| dag.is_mapped(index));
-            let value = if is_mapped { Some(Value::Array(values)) } else { values.pop() };
-            found.insert((task_id.as_str(), key), value);
+            let value = if is_mapped && !values.is_empty() { Some(Value::Array(values)) } else { values.pop() };
+            found.insert((task_id, key), value);
         }
         Ok(found)
     }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use towpath_model::dag::Dag;
-use towpath_model::expand::Source;
 use towpath_model::state::TaskState;
 
 use super::Step;
@@ -33,10 +32,7 @@ impl Step<'_> {
             let Some(expand) = dag.spec().mapped_groups.get(&group) else { return Ok(()) };
             let ids: BTreeSet<String> = expand
                 .sources()
-                .filter_map(|source| match source {
-                    Source::Output { task_id, .. } => Some(task_id.clone()),
-                    Source::Values(_) => None,
-                })
+                .filter_map(|source| source.task_id().map(str::to_owned))
                 .collect();
             let ids: Vec<String> = ids.into_iter().collect();
             // A task with a rule that does not wait may ask before there is a result.

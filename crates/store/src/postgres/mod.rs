@@ -9,6 +9,7 @@ mod queries;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod sql;
+mod staging_sql;
 
 use std::str::FromStr as _;
 use std::time::Duration;

@@ -14,6 +14,7 @@ mod overview;
 mod reads;
 mod runs;
 mod secrets;
+mod staging;
 mod tasks;
 mod version;
 

@@ -13,6 +13,7 @@ mod queries;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod sql;
+mod staging_sql;
 
 use std::path::PathBuf;
 use std::str::FromStr as _;

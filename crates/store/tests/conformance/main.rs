@@ -24,4 +24,5 @@ mod reports;
 mod runs;
 mod secrets;
 mod setups;
+mod staging;
 mod versions;

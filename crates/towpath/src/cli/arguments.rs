@@ -13,12 +13,19 @@ pub(crate) struct WorkerArgs {
     /// Queues to serve, separated by commas [default: default]
     #[arg(long, value_name = "NAMES")]
     queues: Option<String>,
+    /// Folder of the data sets between tasks; all workers and schedulers have to see it [default: staging in the data folder]
+    #[arg(long, value_name = "DIR")]
+    staging: Option<String>,
 }
 
 impl WorkerArgs {
     /// The settings among them: key, flag and value.
-    pub(crate) fn flags(&self) -> [(&'static str, &'static str, &Option<String>); 2] {
-        [("worker_slots", "--slots", &self.slots), ("worker_queues", "--queues", &self.queues)]
+    pub(crate) fn flags(&self) -> [(&'static str, &'static str, &Option<String>); 3] {
+        [
+            ("worker_slots", "--slots", &self.slots),
+            ("worker_queues", "--queues", &self.queues),
+            ("data_staging", "--staging", &self.staging),
+        ]
     }
 }
 

@@ -19,6 +19,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("variables", &["set", "delete", "import"]),
     ("connections", &["add", "delete"]),
     ("pools", &["set", "delete"]),
+    ("data", &["clean"]),
     ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "login-link"]),
     ("tokens", &["create", "revoke"]),
     ("assets", &["trigger", "clear-queue"]),

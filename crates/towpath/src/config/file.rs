@@ -23,10 +23,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Layer, Vec<String>> {
     })?;
     let mut layer = Layer::new();
     let mut problems = Vec::new();
-    for (key, value) in table.get_ref() {
-        let name: &str = key.get_ref();
-        let Some(spec) = keys::find(name) else {
-            problems.push((key.span().start, format!("unknown key `{name}`{}", names::hint(name, keys::names()))));
+    for (offset, name, value) in flat(table.get_ref()) {
+        let Some(spec) = keys::find(&name) else {
+            problems.push((offset, format!("unknown key `{name}`{}", names::hint(&name, keys::names()))));
             continue;
         };
         let start = value.span().start;
@@ -45,6 +44,23 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Layer, Vec<String>> {
     Err(problems.into_iter().map(|(offset, problem)| format!("{}: {problem}", place(offset))).collect())
 }
 
+/// All keys, where they stand and their values. A table is the first word of its keys: `[data]` with `keep` is `data_keep`.
+fn flat<'t>(table: &'t DeTable<'t>) -> Vec<(usize, String, &'t Spanned<DeValue<'t>>)> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        match value.get_ref() {
+            DeValue::Table(inner) if keys::names().any(|known| known.starts_with(&format!("{name}_"))) => {
+                found.extend(inner.iter().map(|(key, value)| {
+                    (key.span().start, format!("{name}_{}", key.get_ref()), value)
+                }));
+            }
+            _ => found.push((key.span().start, name.to_owned(), value)),
+        }
+    }
+    found
+}
+
 /// A value in the text form that the environment and flags use too.
 fn as_text(value: &Spanned<DeValue<'_>>) -> Result<String, &'static str> {
     match value.get_ref() {
@@ -58,7 +74,7 @@ fn as_text(value: &Spanned<DeValue<'_>>) -> Result<String, &'static str> {
             let texts: Result<Vec<String>, _> = items.iter().map(as_text).collect();
             Ok(texts?.join(","))
         }
-        DeValue::Table(_) => Err("a table; all keys stand at the top level"),
+        DeValue::Table(_) => Err("a table"),
     }
 }
 
@@ -89,8 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_the_first_word_of_its_keys() {
+        let layer = read(Path::new("t.toml"), "[data]\nkeep = \"1 day\"\nstaging = \"s\"\n[worker]\nslots = 4\n").unwrap();
+        assert_eq!(["data_keep", "data_staging", "worker_slots"].map(|key| layer[key].text.as_str()), ["1 day", "s", "4"]);
+        assert_eq!(layer["data_staging"].source.to_string(), "t.toml:3");
+    }
+
+    #[test]
     fn problems_have_a_place() {
-        insta::assert_snapshot!(problems("listen = \"127.0.0.1:1\"\n\nlisetn = 1\n[worker]\nslots = 4\n"));
+        insta::assert_snapshot!(problems("listen = \"127.0.0.1:1\"\n\nlisetn = 1\n[wroker]\nslots = 4\n[data]\nkep = 1\n"));
         insta::assert_snapshot!(problems("data_dir = { a = 1 }\nlog_level = 2020-01-01\n"));
         insta::assert_snapshot!(problems("data_dir = \n"));
     }

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from _towpath import api, assets, call, output, shim
+from _towpath import api, assets, call, datasets, output, shim
 from _towpath.channel import RESULT, Channel
 from _towpath.context import RETURN_VALUE, build
 from _towpath.errors import (
@@ -28,6 +28,8 @@ LOG = logging.getLogger("towpath")
 # The logger of tracebacks.
 TASK_LOGGER = "task"
 SHOWN_CHARS = 4096
+# The states of a result that mean success.
+GOOD = ("success", "data_set")
 
 
 def site_folders():
@@ -91,7 +93,7 @@ class Attempt:
         result = self.guarded(self.work, blocked)
         # As the interpreter does at its end: wait for threads, then call what was registered.
         late = self.guarded(self.finish)
-        if late is not None and result["state"] == "success":
+        if late is not None and result["state"] in GOOD:
             result = late
         output.flush()
         head = {name: value for name, value in result.items() if name != "value"}
@@ -99,7 +101,7 @@ class Attempt:
         if result.get("value") is not None:
             data = b'%s,"value":%s}' % (data[:-1], result["value"])
         self.channel.send(RESULT, data)
-        return 0 if result["state"] == "success" else 1
+        return 0 if result["state"] in GOOD else 1
 
     def guarded(self, step, *args):
         """The result of a step, whatever it raises."""
@@ -149,6 +151,12 @@ class Attempt:
             return self.verdict(value, context)
         if value is None or not self.job["task"].get("do_xcom_push", True):
             return {"state": "success"}
+        if self.job.get("draft"):
+            left = datasets.leave(value, self.job["draft"])
+            if left is not None:
+                return left
+        if isinstance(value, datasets.Dataset) and value._records is not None:
+            value = value._records
         if multiple_outputs:
             if not isinstance(value, dict):
                 raise TypeError(f"multiple_outputs: the function must return a dict, not a {type(value).__name__}")

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from _towpath import api, assets, macros, times
+from _towpath import api, assets, datasets, macros, times
 from _towpath.channel import PUSH
 from _towpath.errors import AirflowException, AirflowNotFoundException
 from _towpath.xcom import encode
@@ -161,6 +161,12 @@ class TaskInstance:
                 found = api.ask("xcoms", task_id=task_id, map_index=map_index, **query)
                 values.append(found[0] if found else default)
         return values[0] if len(values) == 1 else values
+
+    def dataset(self, task_id, *, dag_id=None, run_id=None, map_indexes=None, key=RETURN_VALUE):
+        """The data set that a task of this run has left, as a `towpath.Dataset`; of a mapped task, those of all instances
+        together, or that of the instance `map_indexes`. In place of an id it takes what a mapped task gets of `task.partitions`.
+        """
+        return datasets.read(self, task_id, dag_id, run_id, map_indexes, key)
 
     def __repr__(self):
         return f"<TaskInstance: {self.dag_id}.{self.task_id} {self.run_id} [running]>"

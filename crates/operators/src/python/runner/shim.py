@@ -10,7 +10,7 @@ import importlib.machinery
 import os
 import sys
 
-from _towpath import api, assets, context, errors, macros, times, timezones
+from _towpath import api, assets, context, datasets, errors, macros, times, timezones
 
 _ERRORS = {name: value for name, value in vars(errors).items() if name.startswith("Airflow")}
 _COMMON = {
@@ -34,7 +34,7 @@ _POKE = {"PokeReturnValue": api.PokeReturnValue}
 
 # The modules and their names. Packages in between are made as well.
 MODULES = {
-    "towpath": {**_COMMON, **_ERRORS, "mask_secret": api.mask_secret},
+    "towpath": {**_COMMON, **_ERRORS, "mask_secret": api.mask_secret, "Dataset": datasets.Dataset},
     "airflow": {"AirflowException": errors.AirflowException, "__version__": "3.0.0"},
     "airflow.assets": _ASSETS,
     "airflow.assets.metadata": _ASSETS,

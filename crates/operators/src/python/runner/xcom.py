@@ -25,9 +25,9 @@ HINTS = {
     "builtins.complex": "return its parts",
     "datetime.timedelta": "`.total_seconds()` makes a number of it",
     "numpy.ndarray": "`.tolist()` makes a list of it; write large ones to a file and return its path",
-    "pandas.DataFrame": "`.to_dict('records')` makes a list of it; write large ones to a file and return its path",
+    "pandas.DataFrame": "a python task that returns it alone leaves a data set; `.to_dict('records')` makes a list of it",
     "pandas.Series": "`.tolist()` makes a list of it",
-    "polars.DataFrame": "`.to_dicts()` makes a list of it; write large ones to a file and return its path",
+    "polars.DataFrame": "a python task that returns it alone leaves a data set; `.to_dicts()` makes a list of it",
     "polars.Series": "`.to_list()` makes a list of it",
     "pyspark.DataFrame": "write it to a table or a file and return its name",
 }

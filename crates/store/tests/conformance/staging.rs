@@ -1,0 +1,72 @@
+//! What cleans the staging area is told: how runs stand, which were deleted, and when nothing can begin in one.
+
+use towpath_model::state::RunState;
+use towpath_store::{Deletion, ReportOutcome, RunEnd, Store};
+
+use crate::harness::*;
+
+both!(ends_are_told_by_run, deleted_runs_are_remembered_until_their_data_is_gone, work_is_done_in_runs_that_are_over);
+
+/// A run of a DAG with one task, which has ended so.
+async fn over(store: &Store, worker: i64, outcome: ReportOutcome) -> towpath_store::RunRecord {
+    let run = manual(store, "d").await;
+    let task = claim_one(store, worker).await;
+    assert_eq!(task.key.run_key, run.key);
+    assert_eq!(send(store, &[ended(&task, outcome)]).await.accepted, [true]);
+    run
+}
+
+async fn ends_are_told_by_run(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let worker = worker(&store).await;
+    assert_eq!(store.latest_success("d").await.expect("asked"), None);
+    let good = over(&store, worker, ReportOutcome::Success).await;
+    let better = over(&store, worker, ReportOutcome::Success).await;
+    let bad = over(&store, worker, ReportOutcome::Failed { retry: false }).await;
+    let open = manual(&store, "d").await;
+    let ids: Vec<String> =
+        [&good, &bad, &open].iter().map(|run| run.run_id.clone()).chain(["no such".to_owned()]).collect();
+    let ends = store.run_ends("d", &ids).await.expect("asked");
+    assert_eq!(ends.len(), 3);
+    assert_eq!(ends[&good.run_id], RunEnd { key: good.key, state: RunState::Success, end_date: Some(time(2)) });
+    assert_eq!(ends[&bad.run_id].state, RunState::Failed);
+    assert_eq!(ends[&open.run_id], RunEnd { key: open.key, state: RunState::Running, end_date: None });
+    assert!(store.run_ends("other", &ids).await.expect("asked").is_empty());
+    assert_eq!(store.latest_success("d").await.expect("asked"), Some(better.run_id));
+}
+
+async fn deleted_runs_are_remembered_until_their_data_is_gone(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let worker = worker(&store).await;
+    let one = over(&store, worker, ReportOutcome::Success).await;
+    let two = over(&store, worker, ReportOutcome::Success).await;
+    let open = manual(&store, "d").await;
+    let removals = async |limit| store.staging_removals(limit).await.expect("asked");
+    assert_eq!(store.delete_run(open.key, false, time(3)).await.expect("asked"), Deletion::Running);
+    assert_eq!(removals(9).await, []);
+    assert_eq!(store.delete_run(one.key, false, time(3)).await.expect("asked"), Deletion::Deleted);
+    let first = ("d".to_owned(), one.run_id.clone());
+    assert_eq!(removals(9).await, [first.clone()]);
+    assert!(store.cancel_run(open.key, "enough", time(4)).await.expect("cancelled"));
+    // Its task is told to stop before the run can go.
+    let claimed = store.task_instances(open.key).await.expect("read");
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(store.delete_dag("d", time(5)).await.expect("asked"), Deletion::Deleted);
+    let all = removals(9).await;
+    assert_eq!(all.len(), 3);
+    assert!(all.contains(&("d".to_owned(), two.run_id)) && all.contains(&("d".to_owned(), open.run_id)));
+    assert_eq!(removals(2).await.len(), 2);
+    store.staging_removed("d", &first.1, time(6)).await.expect("forgotten");
+    store.staging_removed("d", &first.1, time(6)).await.expect("forgotten twice");
+    assert!(!removals(9).await.contains(&first));
+}
+
+async fn work_is_done_in_runs_that_are_over(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let worker = worker(&store).await;
+    let done = over(&store, worker, ReportOutcome::Success).await;
+    let open = manual(&store, "d").await;
+    assert_eq!(store.while_over(done.key, time(3), || 7).await.expect("asked"), Some(7));
+    assert_eq!(store.while_over(open.key, time(3), || 7).await.expect("asked"), None);
+    assert_eq!(store.while_over(-1, time(3), || 7).await.expect("asked"), None);
+}
