@@ -143,10 +143,16 @@ impl<'n> Mapping<'n> {
         }
     }
 
-    /// The canonical names of arguments that come with the elements; all that the operator needs may
-    /// where whole mappings are expanded.
-    pub(crate) fn names(&self) -> &[&'static str] {
-        &self.names
+    /// The canonical names of arguments that come with the elements; all that the operator needs and that is not among the
+    /// `given` ones may where whole mappings are expanded.
+    pub(crate) fn names(&self, operator: &OperatorSpec, given: &[(&Key, &Node)]) -> Vec<&'static str> {
+        if !matches!(self.expand, Some(Expand::Kwargs(_))) {
+            return self.names.clone();
+        }
+        let given: Vec<&str> = given.iter().filter_map(|(key, _)| Some(operator.arg(&key.text)?.name)).collect();
+        let is_chosen = operator.one_of.iter().any(|name| given.contains(name));
+        let comes = |name: &&str| !(given.contains(name) || is_chosen && operator.one_of.contains(name));
+        self.names.iter().copied().filter(comes).collect()
     }
 
     /// Puts what was read into the task.

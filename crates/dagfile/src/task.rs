@@ -132,9 +132,10 @@ pub(crate) fn read<'n>(
     references.extend(mapping.references.iter().cloned());
     rest.extend(mapping.partial.iter().copied());
     let inherited_args = levels.iter().flat_map(|level| level.args.iter().copied());
-    let mut args = args::read(operator, &rest, inherited_args, mapping.names(), node, report);
+    let mapped = mapping.names(operator, &rest);
+    let mut args = args::read(operator, &rest, inherited_args, &mapped, node, report);
     args.extend(from_variables);
-    references.extend(crate::etl::finish(operator, &rest, &fields, node, mapping.names(), &mut args, report));
+    references.extend(crate::etl::finish(operator, &rest, &fields, node, &mapped, &mut args, report));
     let full_id = group.as_deref().map_or_else(|| id.clone(), |group| context.groups.full_id(group, &id));
     if full_id != id && full_id.chars().count() > MOST_ID_CHARS {
         let message = format!("with its groups the id of task `{id}` has {} characters", full_id.chars().count());

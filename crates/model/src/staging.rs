@@ -1,4 +1,4 @@
-//! How the staging area is laid out: `dag/run/task[map index]/try-...`, so that what belongs to a run is one folder.
+//! How the staging area is laid out: `dag/run/task@map index/try-...`, so that what belongs to a run is one folder.
 //!
 //! Ids become names of folders by escaping, which can be undone: who cleans has to know whose a folder is.
 
@@ -22,7 +22,8 @@ pub fn task_folder(staging: &Path, dag_id: &str, run_id: &str, task_id: &str, ma
     let run = run_folder(staging, dag_id, run_id);
     match map_index {
         -1 => run.join(name(task_id)),
-        index => run.join(format!("{}[{index}]", name(task_id))),
+        // Not in brackets: those are globs for many a library.
+        index => run.join(format!("{}@{index}", name(task_id))),
     }
 }
 
@@ -90,6 +91,6 @@ mod tests {
     fn instances_of_mapped_tasks_have_folders_of_their_own() {
         let staging = Path::new("/s");
         assert_eq!(task_folder(staging, "d", "r:1", "g.t", -1), Path::new("/s/d/r%3A1/g.t"));
-        assert_eq!(task_folder(staging, "d", "r:1", "g.t", 7), Path::new("/s/d/r%3A1/g.t[7]"));
+        assert_eq!(task_folder(staging, "d", "r:1", "g.t", 7), Path::new("/s/d/r%3A1/g.t@7"));
     }
 }

@@ -46,6 +46,7 @@ mod secrets;
 mod sqlite;
 mod staging;
 mod time;
+mod values;
 mod wake;
 
 use std::sync::Arc;
@@ -96,6 +97,7 @@ struct Inner {
     key: Key,
     environment: environment::Environment,
     wakes: Wakes,
+    files: values::Files,
 }
 
 /// How to open a store.
@@ -135,6 +137,7 @@ impl Store {
                 key: options.key,
                 environment: environment::Environment::of_process(),
                 wakes,
+                files: values::Files::default(),
             }),
         })
     }

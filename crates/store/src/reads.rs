@@ -196,7 +196,13 @@ impl Store {
         key: &str,
         map_index: Option<i32>,
     ) -> Result<Vec<XComRecord>> {
-        self.inner.backend.xcoms(run_key, task_id, key, map_index).await
+        let mut found = self.inner.backend.xcoms(run_key, task_id, key, map_index).await?;
+        for xcom in &mut found {
+            if let Some(file) = &xcom.file {
+                xcom.value = self.read_file(file).await?;
+            }
+        }
+        Ok(found)
     }
 
     /// All XComs of a task instance, by key.

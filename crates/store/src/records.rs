@@ -178,7 +178,10 @@ pub struct XComRecord {
     pub key: String,
     pub task_id: String,
     pub map_index: i32,
+    /// Null in a list, and of one that is in a file where it is not asked for by its key.
     pub value: Value,
+    /// Where the value is, if it is too large for a row: a file below the staging area.
+    pub file: Option<String>,
     pub at: DateTime<Utc>,
 }
 

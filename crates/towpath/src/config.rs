@@ -270,7 +270,7 @@ impl Resolver {
             )?,
             stop_grace: self.get("stop_grace", || seconds(30), duration)?,
             dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, switch)?,
-            xcom_limit: self.get("xcom_limit", || 1024 * 1024, values::bytes)?,
+            xcom_limit: self.get("xcom_limit", || 32 * 1024 * 1024, values::bytes)?,
             smtp_url: self.get("smtp_url", || Secret::new(""), smtp_url)?,
             smtp_from: self.get(
                 "smtp_from",

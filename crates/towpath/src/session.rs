@@ -61,7 +61,9 @@ impl Session {
     pub(crate) async fn connect(&self) -> anyhow::Result<Store> {
         self.create_data_folder()?;
         let key = Key::load_or_create(&self.config.key_file())?;
-        Ok(Store::connect(self.options(key)).await?)
+        let store = Store::connect(self.options(key)).await?;
+        store.keep_large_values_in(self.config.data_staging.value.clone());
+        Ok(store)
     }
 
     /// The store, migrated.
@@ -113,6 +115,7 @@ impl Session {
 
     async fn connect_and_migrate(&self, key: Key) -> towpath_store::Result<Store> {
         let store = Store::connect(self.options(key)).await?;
+        store.keep_large_values_in(self.config.data_staging.value.clone());
         store.migrate().await?;
         Ok(store)
     }

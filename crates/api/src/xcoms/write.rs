@@ -93,6 +93,6 @@ async fn reply(state: &State, run: &RunRecord, task: TaskKey, key: &str, value: 
     let version = state.version(run.version_id).await?;
     let TaskKey { task_id, map_index, .. } = task;
     let at = state.clock.now();
-    let record = XComRecord { key: key.to_owned(), task_id, map_index, value: Value::Null, at };
+    let record = XComRecord { key: key.to_owned(), task_id, map_index, value: Value::Null, file: None, at };
     Ok(XComReply { value: Some(value), ..XComReply::new(record, run, &version) })
 }

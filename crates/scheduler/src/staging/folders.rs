@@ -46,7 +46,7 @@ pub(super) async fn crowded(run: &Path) -> Vec<(String, Option<i32>, Folder)> {
 
 /// The task and the map index that the name of a folder stands for.
 fn instance(name: &str) -> Option<(String, Option<i32>)> {
-    match name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) {
+    match name.rsplit_once('@') {
         Some((name, index)) => Some((staging::id(name)?, Some(index.parse().ok()?))),
         None => Some((staging::id(name)?, None)),
     }
@@ -138,8 +138,8 @@ mod tests {
     fn names_of_task_folders_are_read() {
         for (name, expected) in [
             ("load", Some(("load", None))),
-            ("g.load[12]", Some(("g.load", Some(12)))),
-            ("load[x]", None),
+            ("g.load@12", Some(("g.load", Some(12)))),
+            ("load@x", None),
             (".hidden", None),
         ] {
             assert_eq!(instance(name), expected.map(|(id, index)| (id.to_owned(), index)), "{name}");

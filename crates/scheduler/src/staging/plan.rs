@@ -57,10 +57,11 @@ pub fn may_have_leftovers(end: RunEnd, now: DateTime<Utc>) -> bool {
     end.end_date.is_some_and(|end| now.signed_duration_since(end) >= LEFTOVERS_AFTER)
 }
 
-/// The entries of a task's folder that are no data set of its XComs, which are `named`.
+/// The entries of a task's folder that are no data set of its XComs, which are `named`, and no large XCom.
 pub(crate) fn leftovers<'f>(folder: &'f Folder, named: &[PathBuf]) -> Vec<&'f Path> {
     let is_named = |path: &Path| named.iter().any(|one| one.file_name() == path.file_name());
-    folder.iter().map(PathBuf::as_path).filter(|path| !is_named(path)).collect()
+    let is_xcom = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("xcom-"));
+    folder.iter().map(PathBuf::as_path).filter(|path| !is_named(path) && !is_xcom(path)).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn other_tries_are_leftovers() {
-        let folder: Folder = ["/s/t/.try-1-a.part", "/s/t/try-1-b", "/s/t/try-2-c"].map(PathBuf::from).into();
+        let folder: Folder = ["/s/t/.try-1-a.part", "/s/t/try-1-b", "/s/t/try-2-c", "/s/t/xcom-9.json"].map(PathBuf::from).into();
         let found = leftovers(&folder, &[PathBuf::from("/elsewhere/try-2-c")]);
         assert_eq!(found, [Path::new("/s/t/.try-1-a.part"), Path::new("/s/t/try-1-b")]);
         let end = |hours| RunEnd { key: 1, state: RunState::Success, end_date: Some(at(hours)) };

@@ -89,7 +89,10 @@ impl Step<'_> {
                 |error: serde_json::Error| Error::Corrupt(format!("the XCom `{key}` of `{task_id}`: {error}"));
             let mut values = Vec::with_capacity(rows.len());
             for (_, text) in rows {
-                values.push(serde_json::from_str(&text).map_err(corrupt)?);
+                values.push(match self.store.read_aside(&text).await? {
+                    Some(value) => value,
+                    None => serde_json::from_str(&text).map_err(corrupt)?,
+                });
             }
             let is_mapped = dag.index_of(task_id).is_some_and(|index| dag.is_mapped(index));
             let value = if is_mapped && !values.is_empty() { Some(Value::Array(values)) } else { values.pop() };

@@ -64,6 +64,8 @@ pub(crate) struct Step<'a> {
     alerts: Vec<AlertRow>,
     /// Assets that tasks have updated in this step.
     asset_events: Vec<assets::Update>,
+    /// XComs that are in files.
+    pub(crate) aside: crate::values::Aside,
 }
 
 /// Runs that somebody else held, and the pools with free slots for which they wait; and what may
@@ -112,6 +114,7 @@ impl<'a> Step<'a> {
             finished: Vec::new(),
             alerts: Vec::new(),
             asset_events: Vec::new(),
+            aside: crate::values::Aside::default(),
         })
     }
 

@@ -88,7 +88,9 @@ impl Store {
         claim: &Claim,
         now: DateTime<Utc>,
     ) -> Result<Reply> {
+        let aside = self.put_aside(reports).await?;
         let mut step = Step::begin(self, now).await?;
+        step.aside = aside;
         step.lock_runs(reports.iter().map(|r| r.key.run_key)).await?;
         let accepted = step.end(reports).await?;
         if !logs.is_empty() {
@@ -187,7 +189,7 @@ impl Step<'_> {
             }
             // Another try starts without the XComs of this one.
             if !matches!(state, TaskState::None | TaskState::UpForRetry) {
-                xcoms.extend(report.xcoms.iter().map(|(key, value)| xcom_row(&report.key, key, value)));
+                xcoms.extend(report.xcoms.iter().map(|(key, value)| self.xcom_row(report, key, value)));
             }
         }
         self.write_ends(&ends, &archive, xcoms).await?;
@@ -233,7 +235,7 @@ impl Step<'_> {
             let Some((i, state)) = mine.get(&key) else { continue };
             accepted[*i] = true;
             self.freed_pools.insert(pool);
-            xcoms.extend(reports[*i].xcoms.iter().map(|(name, value)| xcom_row(&key, name, value)));
+            xcoms.extend(reports[*i].xcoms.iter().map(|(name, value)| self.xcom_row(&reports[*i], name, value)));
             self.alert_task(&key, reports[*i].attempt, *state);
             self.note_updates(&reports[*i], *state);
             self.ended.push((key, *state));
@@ -243,6 +245,16 @@ impl Step<'_> {
             self.tx.insert_xcoms(&last_of_each(xcoms), self.now).await?;
         }
         Ok(())
+    }
+
+    fn xcom_row(&self, report: &Report, key: &str, value: &Value) -> XComRow {
+        XComRow {
+            run_key: report.key.run_key,
+            task_id: report.key.task_id.clone(),
+            map_index: report.key.map_index,
+            key: key.replace('\0', "\u{fffd}"),
+            value: self.aside.text(report, key).unwrap_or_else(|| json(value)),
+        }
     }
 
     async fn write_ends(
@@ -352,14 +364,4 @@ fn end_row(report: &Report, from_state: TaskState, state: TaskState, available_a
 fn last_of_each(xcoms: Vec<XComRow>) -> Vec<XComRow> {
     let key = |row: &XComRow| (row.run_key, row.task_id.clone(), row.map_index, row.key.clone());
     xcoms.into_iter().map(|row| (key(&row), row)).collect::<BTreeMap<_, _>>().into_values().collect()
-}
-
-fn xcom_row(task: &TaskKey, key: &str, value: &Value) -> XComRow {
-    XComRow {
-        run_key: task.run_key,
-        task_id: task.task_id.clone(),
-        map_index: task.map_index,
-        key: key.replace('\0', "\u{fffd}"),
-        value: json(value),
-    }
 }

@@ -235,6 +235,7 @@ fn xcom(row: &DbRow) -> Result<(i64, XComRecord)> {
         task_id: row.try_get("task_id")?,
         map_index: row.try_get("map_index")?,
         value: serde_json::Value::Null,
+        file: None,
         at: time(row, "at")?,
     };
     Ok((row.try_get("run_key")?, record))

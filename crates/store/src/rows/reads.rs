@@ -18,6 +18,7 @@ use crate::records::{
     JobRecord, NewJob, Page, PoolRecord, RunFilter, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord,
 };
 use crate::time::Ts;
+use crate::values;
 
 pub(super) fn run(row: &DbRow) -> Result<RunRecord> {
     let data_interval = match (time_opt(row, "interval_start")?, time_opt(row, "interval_end")?) {
@@ -95,11 +96,14 @@ pub(super) fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
 }
 
 fn xcom(row: &DbRow) -> Result<XComRecord> {
+    let file = values::file(row.try_get("value")?).map(str::to_owned);
+    let value = if file.is_some() { serde_json::Value::Null } else { json(row, "value")? };
     Ok(XComRecord {
         key: row.try_get("key")?,
         task_id: row.try_get("task_id")?,
         map_index: row.try_get("map_index")?,
-        value: json(row, "value")?,
+        value,
+        file,
         at: time(row, "at")?,
     })
 }

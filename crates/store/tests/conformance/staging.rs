@@ -1,11 +1,12 @@
 //! What cleans the staging area is told: how runs stand, which were deleted, and when nothing can begin in one.
 
+use serde_json::{Value, json};
 use towpath_model::state::RunState;
 use towpath_store::{Deletion, ReportOutcome, RunEnd, Store};
 
 use crate::harness::*;
 
-both!(ends_are_told_by_run, deleted_runs_are_remembered_until_their_data_is_gone, work_is_done_in_runs_that_are_over);
+both!(large_xcoms_are_files, ends_are_told_by_run, deleted_runs_are_remembered_until_their_data_is_gone, work_is_done_in_runs_that_are_over);
 
 /// A run of a DAG with one task, which has ended so.
 async fn over(store: &Store, worker: i64, outcome: ReportOutcome) -> towpath_store::RunRecord {
@@ -14,6 +15,33 @@ async fn over(store: &Store, worker: i64, outcome: ReportOutcome) -> towpath_sto
     assert_eq!(task.key.run_key, run.key);
     assert_eq!(send(store, &[ended(&task, outcome)]).await.accepted, [true]);
     run
+}
+
+async fn large_xcoms_are_files(store: Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    store.keep_large_values_in(folder.path().to_owned());
+    let over = json!({"product": {"x": {"output": {"task_id": "a"}}}});
+    let expand = serde_json::from_value(over).expect("it can be expanded over");
+    sync(&store, dag("d", &[("a", "bash", &[]), ("m", "bash", &["a"])], |spec| spec.tasks[1].expand = Some(expand))).await;
+    let worker = worker(&store).await;
+    let run = manual(&store, "d").await;
+    let task = claim_one(&store, worker).await;
+    let value = json!(["x".repeat(600_000), "ü".repeat(300_000)]);
+    let mut report = ended(&task, ReportOutcome::Success);
+    report.xcoms = vec![("return_value".into(), value.clone()), ("small".into(), json!("@small"))];
+    assert_eq!(send(&store, &[report]).await.accepted, [true]);
+    let found = store.xcoms(run.key, "a", "return_value", None).await.expect("read").pop().expect("it is there");
+    assert!(found.value == value);
+    let path = folder.path().join(found.file.expect("it is in a file"));
+    assert_eq!(path.parent(), Some(&*folder.path().join("d").join(&run.run_id).join("a")));
+    let all = store.task_xcoms(&key(run.key, "a")).await.expect("read");
+    let all: Vec<_> = all.into_iter().map(|xcom| (xcom.key, xcom.value, xcom.file.is_some())).collect();
+    assert_eq!(all, [("return_value".into(), Value::Null, true), ("small".into(), json!("@small"), false)]);
+    // What is mapped over it gets its elements.
+    assert_eq!(claim(&store, worker, 9).await.len(), 2);
+    std::fs::remove_file(path).expect("removed");
+    let error = store.xcoms(run.key, "a", "return_value", None).await.expect_err("it is gone").to_string();
+    assert!(error.contains("a large XCom is not there any more") && error.contains("clear the task"), "{error}");
 }
 
 async fn ends_are_told_by_run(store: Store) {

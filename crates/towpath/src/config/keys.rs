@@ -35,7 +35,7 @@ pub(crate) const KEYS: &[KeySpec] = &[
     key("scheduler_heartbeat", "How often a scheduler says that it is alive"),
     key("stop_grace", "How long running tasks may go on after a signal to stop"),
     key("dags_are_paused_at_creation", "Whether new DAGs start paused where their file does not say"),
-    key("xcom_limit", "Largest XCom value, in bytes of JSON"),
+    key("xcom_limit", "Largest XCom value, in bytes of JSON; from 1 MiB on it is a file in `data_staging`"),
     key("smtp_url", "Mail server for alerts: smtp://user:password@host:587 or smtps://user:password@host"),
     key("smtp_from", "Address that mails come from"),
     key("base_url", "Address of the web UI as people reach it, for links in alerts"),

@@ -38,27 +38,27 @@ fn xcom(environment: &Environment, task: &str) -> Value {
 
 /// Each way to read and to leave, with its library; each leaves the columns `id` and `city`, without the double.
 const WAYS: [(&str, &str); 8] = [
-    ("pandas", "return ti.dataset('orders').to_pandas()[['id', 'city']].drop_duplicates()"),
-    ("pandas by index", "return ti.dataset('orders').to_pandas().groupby('id')[['city']].first()"),
-    ("polars", "return ti.dataset('orders').to_polars(columns=['id', 'city']).unique(maintain_order=True)"),
-    ("polars, lazy", "return ti.dataset('orders').to_polars(lazy=True).select('id', 'city').unique()"),
-    ("pyarrow", "return ti.dataset('orders').to_arrow().group_by(['id', 'city']).aggregate([])"),
+    ("pandas", "result = ti.dataset('orders').to_pandas()[['id', 'city']].drop_duplicates()"),
+    ("pandas by index", "result = ti.dataset('orders').to_pandas().groupby('id')[['city']].first()"),
+    ("polars", "result = ti.dataset('orders').to_polars(columns=['id', 'city']).unique(maintain_order=True)"),
+    ("polars, lazy", "result = ti.dataset('orders').to_polars(lazy=True).select('id', 'city').unique()"),
+    ("pyarrow", "result = ti.dataset('orders').to_arrow().group_by(['id', 'city']).aggregate([])"),
     (
         "batches",
         "import pyarrow as pa\nds = ti.dataset('orders')\nassert sum(batch.num_rows for batch in ds) == ds.rows == len(ds) == 5\n\
          assert sum(len(f) for f in ds.batches(2, frame='pandas')) == 5\n\
          assert [f.height for f in ds.batches(2, frame='polars')] == [2, 2, 1]\n\
          rows = {row['id']: row['city'] for batch in ds.batches(frame='rows') for row in batch}\n\
-         return pa.RecordBatch.from_pydict({'id': list(rows), 'city': list(rows.values())})",
+         result = pa.RecordBatch.from_pydict({'id': list(rows), 'city': list(rows.values())})",
     ),
     (
         "path",
-        "from pathlib import Path\nPath('left.csv').write_text('id,city\\n1,Köln\\n2,Bonn\\n3,Köln\\n4,\\n')\nreturn Path('left.csv')",
+        "from pathlib import Path\nPath('left.csv').write_text('id,city\\n1,Köln\\n2,Bonn\\n3,Köln\\n4,\\n')\nresult = Path('left.csv')",
     ),
     (
         "Dataset",
         "from towpath import Dataset\nimport os\nos.mkdir('left')\n\
-         ti.dataset('orders').to_polars().select('id', 'city').unique().write_ndjson('left/part.ndjson')\nreturn Dataset('left')",
+         ti.dataset('orders').to_polars().select('id', 'city').unique().write_ndjson('left/part.ndjson')\nresult = Dataset('left')",
     ),
 ];
 
@@ -78,7 +78,8 @@ fn frames_come_and_go(environment: &Environment) {
         assert_eq!(left["profile"]["city"]["distinct"], json!(2), "{way}: {left}");
         assert_eq!(left["profile"]["city"]["top"], json!([["Köln", 2], ["Bonn", 1]]), "{way}: {left}");
         assert_eq!(xcom(environment, "after")["rows"], json!(4), "{way}");
-        assert_eq!(entries(Path::new(left["location"].as_str().unwrap()).parent().unwrap()).len(), 1, "{way}");
+        let location = left["location"].as_str().unwrap().replace("[DIR]", &environment.path().display().to_string());
+        assert_eq!(entries(Path::new(&location).parent().unwrap()).len(), 1, "{way}");
     }
 }
 
@@ -111,7 +112,7 @@ fn without_libraries_paths_are_read_and_the_rest_is_told() {
     environment.write("orders.csv", ORDERS);
     let code = "ds = ti.dataset('orders')\nassert ds.path.read_bytes()[:4] == b'PAR1' and ds.paths == [ds.path]\n\
                 assert ds.schema['id'] == 'int64' and ds.rows == 5, ds.schema\n\
-                try:\n    ds.to_pandas()\nexcept ImportError as error:\n    print('pandas:', error)\nreturn ds.to_polars()";
+                try:\n    ds.to_pandas()\nexcept ImportError as error:\n    print('pandas:', error)\nresult = ds.to_polars()";
     // An environment of its own, so that it certainly has no libraries.
     let made = std::process::Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(environment.path().join("bare")).status();
     assert!(made.unwrap().success());
@@ -134,14 +135,14 @@ fn a_mistake_in_a_data_set_is_told_and_leaves_nothing() {
     environment.write("orders.csv", ORDERS);
     let frames = frames();
     for (code, expected) in [
-        ("return ti.dataset('order')", "dataset: task `order` has left no data set in this run"),
-        ("from towpath import Dataset\nreturn Dataset('gone.csv')", "there is no file or folder `"),
-        ("from towpath import Dataset\nreturn Dataset('x', format='xls')", "there is no format 'xls'; there are arrow, avro, csv"),
+        ("result = ti.dataset('order')", "dataset: task `order` has left no data set in this run"),
+        ("from towpath import Dataset\nresult = Dataset('gone.csv')", "there is no file or folder `"),
+        ("from towpath import Dataset\nresult = Dataset('x', format='xls')", "there is no format 'xls'; there are arrow, avro, csv"),
         (
-            "from pathlib import Path\nPath('bad.parquet').write_text('no')\nreturn Path('bad.parquet')",
+            "from pathlib import Path\nPath('bad.parquet').write_text('no')\nresult = Path('bad.parquet')",
             "what the task has returned is no data set: ",
         ),
-        ("import pandas\nreturn {'frame': pandas.DataFrame({'a': [1]})}", "a python task that returns it alone leaves a data set"),
+        ("import pandas\nresult = {'frame': pandas.DataFrame({'a': [1]})}", "a python task that returns it alone leaves a data set"),
     ] {
         let ended = run(&environment, &around(&frames, code));
         assert_eq!(ended.code, 1, "{code}: {ended:#?}");
@@ -163,7 +164,7 @@ fn another_try_replaces_what_the_first_has_left() {
     let frames = frames();
     let code = "import pandas\nfrom pathlib import Path\nseen = Path(ti.dataset('orders').path.parents[3]) / 'seen'\n\
                 first = not seen.exists()\nseen.touch()\nti.xcom_push('first', first)\n\
-                return pandas.DataFrame({'id': [1, 2, 3] if first else [4]})";
+                result = pandas.DataFrame({'id': [1, 2, 3] if first else [4]})";
     environment.write("dags/d.yaml", &around(&frames, code));
     let daemon = environment.up(&[]);
     daemon.until("/api/v2/dags/d", |status, _| status == 200);
@@ -218,13 +219,13 @@ fn python_is_mapped_over_what_python_leaves() {
         "d.yaml",
         &format!(
             "default_args: {{python: {frames}}}\ntasks:\n  frame:\n    operator: python\n    code: |\n      import polars as pl\n      \
-             return pl.read_csv('{orders}').unique(maintain_order=True)\n  each:\n    operator: python\n    expand_kwargs: frame.rows\n    \
-             code: return [id, city, amount]\n  in_parts:\n    operator: transform\n    input: frame\n    partition_by: [city]\n    steps:\n      \
+             result = pl.read_csv('{orders}').unique(maintain_order=True)\n  each:\n    operator: python\n    expand_kwargs: frame.rows\n    \
+             code: result = [id, city, amount]\n  in_parts:\n    operator: transform\n    input: frame\n    partition_by: [city]\n    steps:\n      \
              - derive: {{twice: amount * 2}}\n  part:\n    operator: python\n    expand: {{part: in_parts.partitions}}\n    code: |\n      \
-             frame = ti.dataset(part).to_pandas()\n      return frame.assign(city=frame.city.str.upper())\n  \
-             all:\n    operator: python\n    dependencies: [part]\n    code: return sorted(ti.dataset('part').to_polars()['twice'].drop_nulls().to_list())\n  \
+             frame = ti.dataset(part).to_pandas()\n      result = frame.assign(city=frame.city.str.upper())\n  \
+             all:\n    operator: python\n    dependencies: [part]\n    code: result = sorted(ti.dataset('part').to_polars()['twice'].drop_nulls().to_list())\n  \
              nothing:\n    operator: transform\n    input: frame\n    steps: [filter: 'id > 99']\n  never:\n    operator: python\n    \
-             expand: {{row: nothing.rows}}\n    code: return 1\n",
+             expand: {{row: nothing.rows}}\n    code: result = 1\n",
             orders = environment.path().join("orders.csv").display()
         ),
     );
@@ -286,4 +287,43 @@ fn staging_is_cleaned_and_says_the_way_back() {
     environment.set("TOWPATH_DATA_STAGING", "elsewhere");
     let shown = environment.ok(&["config", "show"]).stdout;
     assert!(shown.contains("[DIR]/elsewhere"), "{shown}");
+}
+
+#[test]
+fn large_xcoms_are_read_as_any_other() {
+    let environment = Environment::new();
+    let dag = "\
+tasks:
+  large:
+    operator: python
+    code: |
+      result = {'text': 'x' * 3_000_000, 'n': 7}
+  pulls:
+    operator: python
+    dependencies: [large]
+    code: |
+      found = ti.xcom_pull(task_ids='large')
+      result = [found['n'], len(found['text'])]
+  template:
+    operator: bash
+    dependencies: [large]
+    bash_command: echo {{ ti.xcom_pull(task_ids='large').text | length }}
+";
+    environment.write("dags/d.yaml", dag);
+    environment.ok(&["run", "dags/d.yaml"]);
+    assert_eq!(xcom(&environment, "pulls"), json!([7, 3_000_000]));
+    assert_eq!(xcom(&environment, "template").to_string().trim_matches('"'), "3000000");
+    assert_eq!(xcom(&environment, "large")["text"].as_str().unwrap().len(), 3_000_000);
+    let runs = environment.path().join(".towpath/staging/d");
+    let run = entries(&runs).pop().unwrap();
+    let files = entries(&runs.join(&run).join("large"));
+    assert!(files.len() == 1 && files[0].starts_with("xcom-"), "{files:?}");
+    let daemon = environment.up(&[]);
+    let (status, body) = daemon.get(&format!("/api/v2/dags/d/dagRuns/{}/taskInstances/large/xcomEntries/return_value", run.replace("%3A", ":").replace('+', "%2B")));
+    assert_eq!(status, 200, "{}", &body[..body.len().min(300)]);
+    assert!(body.len() > 3_000_000);
+    drop(daemon);
+    std::fs::remove_dir_all(&runs).unwrap();
+    let ended = environment.run(&["xcom", "get", "d", "large"]);
+    assert!(ended.code == 1 && ended.stderr.contains("a large XCom is not there any more (`[DIR]/.towpath/staging/d/"), "{ended:?}");
 }

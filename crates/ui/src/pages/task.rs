@@ -178,7 +178,14 @@ pub(crate) async fn get(
             .unwrap_or_default(),
         xcoms: xcoms
             .iter()
-            .map(|xcom| XCom { key: shown(&xcom.key), value: pretty(&xcom.value), at: Moment::new(xcom.at, now) })
+            .map(|xcom| XCom {
+                key: shown(&xcom.key),
+                value: match &xcom.file {
+                    Some(_) => "too large for a page; `towpath xcom get` and the API show it".into(),
+                    None => pretty(&xcom.value),
+                },
+                at: Moment::new(xcom.at, now),
+            })
             .collect(),
     })
 }

@@ -22,7 +22,7 @@ LOG = logging.getLogger("towpath")
 def run(args, context, folders):
     """What the task's code returns, and whether its mapping is to be pushed key by key."""
     if args.get("code") is not None:
-        return run_code(args["code"], context), False
+        return run_code(args["code"], context, args.get("op_kwargs")), False
     if args.get("python_callable") is not None:
         function = import_function(args["python_callable"], folders)
     else:
@@ -36,8 +36,8 @@ def run(args, context, folders):
     return resolve(function(*positional, **keywords)), multiple_outputs
 
 
-def run_code(code, context):
-    """Runs inline code; its result is what it leaves in `result`."""
+def run_code(code, context, keywords=None):
+    """Runs inline code, which sees `keywords` as names; its result is what it leaves in `result`."""
     name = f"<code of task {context['ti'].task_id}>"
     code = textwrap.dedent(code)
     # Tracebacks show lines that are found here. Without a time of change they are never dropped.
@@ -48,6 +48,7 @@ def run_code(code, context):
     names = vars(module)
     names.update(context)
     names["context"] = context
+    names.update(keywords or {})
     exec(compile(code, name, "exec", dont_inherit=True), names)
     return resolve(names.get("result"))
 

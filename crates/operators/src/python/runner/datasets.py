@@ -289,11 +289,11 @@ class Dataset:
         files = self._files(root)
         if self.format == "parquet":
             hive = any("=" in os.path.relpath(file, root) for file in files)
-            return pl.scan_parquet(files, hive_partitioning=hive)
+            return pl.scan_parquet(files, hive_partitioning=hive, glob=False)
         if self.format == "arrow":
             return pl.scan_ipc(files)
         if self.format == "csv":
-            return pl.scan_csv(files)
+            return pl.scan_csv(files, glob=False)
         if self.format == "ndjson":
             return pl.scan_ndjson(files)
         read = pl.read_avro if self.format == "avro" else pl.read_json
