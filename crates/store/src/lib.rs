@@ -94,6 +94,7 @@ struct Inner {
     key: Key,
     environment: environment::Environment,
     wakes: Wakes,
+    triggers: engine::triggers::Triggers,
 }
 
 /// How to open a store.
@@ -133,6 +134,7 @@ impl Store {
                 key: options.key,
                 environment: environment::Environment::of_process(),
                 wakes,
+                triggers: engine::triggers::Triggers::default(),
             }),
         })
     }

@@ -37,7 +37,8 @@ impl Order {
             note: body.short_text("note", LONGEST_NOTE),
         };
         if only_new {
-            let msg = "this server cannot do it; `run_on_latest_version` lets a run go on with the new tasks of its DAG";
+            let msg =
+                "this server cannot do it; `run_on_latest_version` lets a run go on with the new tasks of its DAG";
             body.problem(Problem::new("value_error", "body", "only_new", msg, true.into()));
         }
         order
