@@ -79,17 +79,19 @@ pub(super) const ATTEMPTS_OF_RUN: &str = "
 pub(super) const END_ATTEMPTS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, attempt = NULL, available_at = o.available_at,
-        end_date = o.ended_at, note = o.note
+        end_date = o.ended_at, note = o.note, cpu_ms = o.cpu_ms, peak_bytes = o.peak_bytes
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
         value ->> 'attempt' AS attempt, value ->> 'from_state' AS from_state, value ->> 'state' AS state,
         value ->> 'available_at' AS available_at, value ->> 'ended_at' AS ended_at,
-        value ->> 'note' AS note FROM json_each($1)) AS o
+        value ->> 'note' AS note, value ->> 'cpu_ms' AS cpu_ms, value ->> 'peak_bytes' AS peak_bytes FROM json_each($1)) AS o
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
         AND t.attempt = o.attempt AND t.state = o.from_state
     RETURNING run_key, task_id, map_index, pool";
 pub(super) const ARCHIVE_TRIES: &str = "
-    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
-    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
+    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note,
+        cpu_ms, peak_bytes)
+    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note,
+        t.cpu_ms, t.peak_bytes
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
         value ->> 'state' AS state FROM json_each($1)) AS o
     JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";

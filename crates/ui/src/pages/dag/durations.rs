@@ -70,7 +70,7 @@ pub(crate) async fn get(
     let now = state.clock.now();
     let loaded = load(&state, &dag_id, "Durations", now).await?;
     let filter = RunFilter { dag_id: Some(dag_id), newest_first: true, limit: RUNS, ..RunFilter::default() };
-    let mut runs = state.store.runs(&filter).await?.items;
+    let mut runs = state.store.some_runs(&filter).await?;
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
     let cells = state.store.grid(&keys).await?;
