@@ -15,8 +15,10 @@ use crate::{Result, Store};
 
 /// Rows that are counted each time.
 const EXACT: u32 = 20_000;
-/// How long a longer count is given without a second look.
+/// How long a longer count is given without a second look; more for one that took long.
 const FRESH: Duration = Duration::from_secs(5);
+/// So many times what counting has cost goes by before it is done again.
+const REST: u32 = 30;
 /// How old a count may be that is given while it is counted anew.
 const STALE: Duration = Duration::from_secs(120);
 /// Lists that are remembered.
@@ -38,6 +40,8 @@ pub(crate) struct Counts(Mutex<HashMap<String, Known>>);
 struct Known {
     total: u64,
     at: Instant,
+    /// How long it is given without a second look.
+    fresh: Duration,
     /// Somebody counts anew.
     is_sought: bool,
 }
@@ -57,8 +61,8 @@ impl Counts {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = lists.get_mut(list) else { return Look::Unknown };
         match now.saturating_duration_since(known.at) {
-            age if age < FRESH => Look::Good(known.total),
-            age if age >= STALE => Look::Unknown,
+            age if age < known.fresh => Look::Good(known.total),
+            age if age >= STALE.max(2 * known.fresh) => Look::Unknown,
             _ if known.is_sought => Look::Good(known.total),
             _ => {
                 known.is_sought = true;
@@ -67,7 +71,8 @@ impl Counts {
         }
     }
 
-    fn learn(&self, list: String, total: u64, at: Instant) {
+    /// `took` is what counting has cost.
+    fn learn(&self, list: String, total: u64, took: Duration, at: Instant) {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if total <= u64::from(EXACT) {
             // It has become short: from now on it is counted each time.
@@ -78,7 +83,7 @@ impl Counts {
             lists.retain(|_, known| at.saturating_duration_since(known.at) < FRESH);
         }
         if lists.len() < LISTS {
-            lists.insert(list, Known { total, at, is_sought: false });
+            lists.insert(list, Known { total, at, fresh: FRESH.max(REST * took), is_sought: false });
         }
     }
 
@@ -99,8 +104,9 @@ impl Store {
             Look::Old(total) => {
                 let store = self.clone();
                 tokio::spawn(async move {
+                    let begin = Instant::now();
                     match store.count_to(&what, None).await {
-                        Ok(total) => store.inner.counts.learn(list, total, Instant::now()),
+                        Ok(total) => store.inner.counts.learn(list, total, begin.elapsed(), Instant::now()),
                         Err(error) => {
                             tracing::debug!(error = &error as &dyn std::error::Error, "a list is not counted");
                             store.inner.counts.give_up(&list);
@@ -115,8 +121,9 @@ impl Store {
         if some <= u64::from(EXACT) {
             return Ok(some);
         }
+        let begin = Instant::now();
         let total = self.count_to(&what, None).await?;
-        self.inner.counts.learn(list, total, Instant::now());
+        self.inner.counts.learn(list, total, begin.elapsed(), Instant::now());
         Ok(total)
     }
 
@@ -141,14 +148,16 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| counts.look("a", start + Duration::from_secs(seconds));
         assert_eq!(after(0), Look::Unknown);
-        counts.learn("a".to_owned(), LONG, start);
+        counts.learn("a".to_owned(), LONG, Duration::ZERO, start);
         assert_eq!(after(4), Look::Good(LONG));
         // One of those who ask counts anew.
         assert_eq!((after(6), after(6)), (Look::Old(LONG), Look::Good(LONG)));
         counts.give_up("a");
         assert_eq!(after(6), Look::Old(LONG));
         assert_eq!(after(120), Look::Unknown);
-        counts.learn("a".to_owned(), 3, start);
+        counts.learn("a".to_owned(), LONG, Duration::from_secs(1), start);
+        assert_eq!(after(29), Look::Good(LONG), "what costs much is not counted often");
+        counts.learn("a".to_owned(), 3, Duration::ZERO, start);
         assert_eq!(after(0), Look::Unknown, "a short list is counted each time");
     }
 
@@ -158,10 +167,10 @@ mod tests {
         let start = Instant::now();
         let later = start + FRESH;
         for list in 0..=LISTS {
-            counts.learn(list.to_string(), LONG, start);
+            counts.learn(list.to_string(), LONG, Duration::ZERO, start);
         }
         assert_eq!(counts.look(&LISTS.to_string(), start), Look::Unknown);
-        counts.learn("new".to_owned(), LONG, later);
+        counts.learn("new".to_owned(), LONG, Duration::ZERO, later);
         assert_eq!(counts.look("new", later), Look::Good(LONG));
         assert_eq!(counts.look("0", later), Look::Unknown);
     }

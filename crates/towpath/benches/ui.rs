@@ -30,7 +30,12 @@ const SIZE: f64 = 200.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // `scripts/bench ui sqlite` measures one of the two.
+    let only: Vec<String> = std::env::args().filter(|name| name == "sqlite" || name == "postgres").collect();
     for db in [towpath_testkit::sqlite(), towpath_testkit::postgres().await] {
+        if !only.is_empty() && !only.iter().any(|name| name == db.name) {
+            continue;
+        }
         println!("{}", db.name);
         measure(&db).await?;
         println!();

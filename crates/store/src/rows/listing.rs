@@ -132,6 +132,11 @@ fn narrow<F: Column>(query: &mut QueryBuilder<Db>, tests: &[(F, Test)]) {
                 let texts: Vec<String> = values.iter().filter_map(Datum::text).map(str::to_owned).collect();
                 super::access::among(query, column, &texts);
             }
+            // Indexes of some rows are found by `=` alone in SQLite.
+            Test::Among(values) if values.len() == 1 => {
+                query.push(" AND ").push(column).push(" = ");
+                push_datum(query, &values[0]);
+            }
             Test::Among(values) => {
                 query.push(" AND ").push(column).push(" IN (");
                 for (i, value) in values.iter().enumerate() {

@@ -43,7 +43,7 @@ pub(super) const NEXT_DUE_AT: &str = "
             WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at IS NOT NULL
         UNION ALL SELECT min(deadline) FROM dag_run WHERE state = 'running' AND deadline IS NOT NULL
         UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running' AND lease_until > $1
-        UNION ALL SELECT min(run_after) FROM dag_run WHERE state = 'queued' AND run_after > $1
+        UNION ALL SELECT min(run_after) FROM dag_run INDEXED BY dag_run_active WHERE state IN ('queued', 'running') AND state = 'queued' AND run_after > $1
     ) times";
 
 // --- runs
@@ -185,11 +185,11 @@ pub(super) const DAG_ROOM: &str = "
     SELECT d.next_for_version IS d.version_id AS is_planned,
         (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running')
             AND a.run_type <> 'backfill' AND a.queue IS NULL) AS active,
-        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state = 'running' AND a.queue IS NULL
+        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running') AND a.state = 'running' AND a.queue IS NULL
             AND a.backfill_id IS NULL) AS running
     FROM dag d WHERE d.dag_id = $1";
 pub(super) const SOME_RUNNING_RUNS: &str = "
-    SELECT run_id, start_date FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL AND backfill_id IS NULL
+    SELECT run_id, start_date FROM dag_run INDEXED BY dag_run_active WHERE dag_id = $1 AND state IN ('queued', 'running') AND state = 'running' AND queue IS NULL AND backfill_id IS NULL
     ORDER BY run_after, key LIMIT $2";
 pub(super) const LIVE_IN_RUN: &str = "
     SELECT count(*) AS live FROM task_instance WHERE run_key = $1 AND state IN ('queued', 'running', 'restarting')";
