@@ -29,11 +29,13 @@ mod alerts;
 mod assets;
 mod backend;
 mod batch;
+mod counts;
 mod crypto;
 mod dags;
 mod engine;
 mod environment;
 mod error;
+mod evidence;
 mod explain;
 mod jobs;
 mod listing;
@@ -67,6 +69,7 @@ pub use engine::create_run::{Created, NewRun};
 pub use engine::delete::Deletion;
 pub use engine::report::{Claim, Reply, Report, ReportOutcome};
 pub use error::{Error, redact};
+pub use evidence::{Evidence, RENDERED_RUNS, Rendered, Usage};
 pub use explain::{
     AwaitedAsset, DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told,
 };
@@ -91,6 +94,7 @@ struct Inner {
     backend: Arc<dyn backend::Backend>,
     versions: dags::VersionCache,
     runs: reads::RunCache,
+    counts: counts::Counts,
     key: Key,
     environment: environment::Environment,
     wakes: Wakes,
@@ -131,6 +135,7 @@ impl Store {
                 backend,
                 versions: dags::VersionCache::default(),
                 runs: reads::RunCache::default(),
+                counts: counts::Counts::default(),
                 key: options.key,
                 environment: environment::Environment::of_process(),
                 wakes,

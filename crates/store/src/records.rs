@@ -132,6 +132,8 @@ pub struct TryRecord {
     pub hostname: Option<String>,
     pub pid: Option<u32>,
     pub note: Option<String>,
+    /// What its processes have used, once it is over.
+    pub usage: Option<crate::evidence::Usage>,
 }
 
 /// Which runs to list; every `Some` or non-empty field narrows it.

@@ -3,6 +3,8 @@
 //! Every test runs on both. PostgreSQL is the server that `TOWPATH_TEST_POSTGRES` names
 //! (`scripts/test` starts one); without it a test fails, it is never skipped.
 
+pub mod history;
+
 use std::path::PathBuf;
 
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};

@@ -21,6 +21,7 @@
 //! - An operator panics: its attempt fails.
 
 mod attempt;
+mod evidence;
 mod log_buffer;
 mod once;
 mod outlets;

@@ -25,8 +25,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
+use wait4::Wait4 as _;
 
 use super::{Error, Supervisor, group_exists, kill_group, signal_group};
+use crate::attempt::Usage;
 use crate::log::{Stream, TaskLog};
 
 /// How long to wait for the end of the output of a task whose processes have all been killed.
@@ -66,6 +68,8 @@ pub struct Exit {
     pub last_line: Option<String>,
     /// The last line was longer than 16 MiB and `last_line` is only its beginning.
     pub last_line_cut: bool,
+    /// What it and the processes that it has waited for have used.
+    pub usage: Usage,
 }
 
 /// Where programs were found: by name and `PATH`.
@@ -101,14 +105,14 @@ impl Supervisor {
         let pgid = running.pgid;
         // The leader is dead and not yet reaped, so its number cannot belong to anybody else.
         signal_group(pgid, Signal::SIGKILL);
-        let status = running.reap().map_err(&lost)?;
+        let (status, usage) = running.reap().map_err(&lost)?;
         output.drain().await;
         if group_exists(pgid) {
             kill_group(pgid).await;
         }
         log.finish();
         let (last_line, last_line_cut) = output.last_line.take();
-        Ok(Exit { code: status.code(), signal: status.signal(), stopped, last_line, last_line_cut })
+        Ok(Exit { code: status.code(), signal: status.signal(), stopped, last_line, last_line_cut, usage })
     }
 }
 
@@ -184,11 +188,12 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn reap(mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait()?;
+    fn reap(mut self) -> io::Result<(ExitStatus, Usage)> {
+        let ended = self.child.wait4()?;
         self.reaped = true;
         self.supervisor.unwatch(self.pgid);
-        Ok(status)
+        let used = ended.rusage;
+        Ok((ended.status, Usage { cpu: used.utime + used.stime, peak_bytes: used.maxrss }))
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) const TASK_STATES: &str = "
     SELECT task_id, state FROM task_instance
     WHERE run_key = $1 AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) ORDER BY task_id, map_index";
 pub(super) const PAST_TRIES: &str = "
-    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note
+    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note, cpu_ms, peak_bytes
     FROM task_try WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY try_number";
 /// One count for each partial index, so that finished rows are not read.
 pub(super) const STATE_COUNTS: &str = "
