@@ -263,8 +263,7 @@ impl Attempt {
     pub fn spent(&self, used: Usage) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let before = usage.unwrap_or_default();
-        *usage =
-            Some(Usage { cpu: before.cpu + used.cpu, peak_bytes: before.peak_bytes.max(used.peak_bytes) });
+        *usage = Some(Usage { cpu: before.cpu + used.cpu, peak_bytes: before.peak_bytes.max(used.peak_bytes) });
     }
 
     /// What its processes have used so far; [`None`] where it has had none.

@@ -35,6 +35,8 @@ pub struct Evidence {
     pub rendered: Option<Map<String, Value>>,
     /// [`None`] where it had no process of its own.
     pub usage: Option<Usage>,
+    /// What `map_index_template` made of it, secrets masked.
+    pub map_name: Option<String>,
 }
 
 /// The arguments of a try as they are kept.
@@ -74,10 +76,20 @@ pub(crate) struct RenderedRow {
     pub(crate) fields: String,
 }
 
+/// The name of an instance of a mapped task.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NameRow {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) name: String,
+}
+
 #[async_trait]
 pub(crate) trait EvidenceStatements {
     /// Keeps arguments, and forgets those of older runs of the same DAGs.
     async fn keep_rendered(&mut self, rows: &[RenderedRow]) -> Result<()>;
+    async fn name_instances(&mut self, rows: &[NameRow]) -> Result<()>;
 }
 
 #[async_trait]
@@ -120,8 +132,7 @@ impl Store {
 
 /// `fields` as they are kept: a few, and none very long.
 pub(crate) fn bounded(fields: &Map<String, Value>) -> String {
-    let kept: Map<String, Value> =
-        fields.iter().take(FIELDS).map(|(name, value)| (name.clone(), cut(value))).collect();
+    let kept: Map<String, Value> = fields.iter().take(FIELDS).map(|(name, value)| (name.clone(), cut(value))).collect();
     // PostgreSQL's text cannot hold a zero byte.
     Value::Object(kept).to_string().replace("\\u0000", "\\ufffd")
 }

@@ -205,8 +205,7 @@ impl Listing<RunField> {
         if let Some(run_type) = filter.run_type {
             tests.push((RunField::RunType, Test::Among(vec![Datum::Word(run_type.into())])));
         }
-        for (compare, date) in
-            [(Compare::AtLeast, filter.logical_date_gte), (Compare::AtMost, filter.logical_date_lte)]
+        for (compare, date) in [(Compare::AtLeast, filter.logical_date_gte), (Compare::AtMost, filter.logical_date_lte)]
         {
             tests.extend(date.map(|date| (RunField::LogicalDate, Test::Bound(compare, Datum::Time(date)))));
         }

@@ -13,13 +13,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use towpath_api::guard::Hosts;
 use towpath_model::clock::{Clock as _, SystemClock};
 use towpath_model::dag::{Dag, DagSpec, Task};
 use towpath_store::{DagUpsert, Key, Options, Store};
 use towpath_testkit::TestDb;
 use towpath_testkit::history::{self, History};
-use tower::ServiceExt as _;
 
 /// Requests of each page that are measured.
 const REQUESTS: usize = 60;
@@ -69,12 +69,8 @@ async fn fill(db: &TestDb, store: &Store) -> Result<()> {
     for part in small.chunks(500) {
         store.sync_dags(part, false, now).await?;
     }
-    let large = [
-        layered("hundred", 100, 10),
-        layered("graph", 1_000, 25),
-        layered("huge", 5_000, 100),
-        layered("old", 1, 1),
-    ];
+    let large =
+        [layered("hundred", 100, 10), layered("graph", 1_000, 25), layered("huge", 5_000, 100), layered("old", 1, 1)];
     store.sync_dags(&large, false, now).await?;
     let until = now.timestamp() / 3_600 * 3_600;
     let of = |dags, runs, tasks| History { dags, runs, tasks: ("t", tasks), until };
@@ -90,7 +86,10 @@ async fn fill(db: &TestDb, store: &Store) -> Result<()> {
         ],
     )
     .await?;
-    println!("  a past of 2,145,000 task instances in 1,040,135 runs, made up in {:.0} s", start.elapsed().as_secs_f64());
+    println!(
+        "  a past of 2,145,000 task instances in 1,040,135 runs, made up in {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 

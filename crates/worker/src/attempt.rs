@@ -18,6 +18,7 @@ use towpath_store::{ClaimedTask, Evidence, LogKey, Report, ReportOutcome, RunRec
 use crate::Options;
 use crate::evidence;
 use crate::log_buffer::LogBuffer;
+use crate::map_name;
 use crate::outlets;
 use crate::services::StoreServices;
 
@@ -138,6 +139,7 @@ impl Job {
         );
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
         *evidence = evidence::of(&attempt, task);
+        evidence.map_name = map_name::render(&outcome, &attempt, &self.claimed.key).await;
         let outcome = check_branch(outcome, &dag, &task.task_id);
         let outcome = match outlets::event_extra(&outcome, &attempt).await {
             Ok(extra) => {

@@ -17,7 +17,7 @@ pub(crate) fn of(attempt: &Attempt, task: &Task) -> Evidence {
         cpu_ms: u64::try_from(usage.cpu.as_millis()).unwrap_or(u64::MAX),
         peak_bytes: usage.peak_bytes,
     });
-    Evidence { rendered: rendered(&attempt.args, task, attempt.log.secrets()), usage }
+    Evidence { rendered: rendered(&attempt.args, task, attempt.log.secrets()), usage, map_name: None }
 }
 
 /// The arguments that may hold templates, unless all of them are as the DAG file has them.

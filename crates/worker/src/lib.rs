@@ -23,6 +23,7 @@
 mod attempt;
 mod evidence;
 mod log_buffer;
+mod map_name;
 mod once;
 mod outlets;
 mod render;

@@ -126,7 +126,10 @@ impl Context {
             executor: None,
             executor_config: "{}",
             note: record.note,
-            rendered_map_index: (record.key.map_index >= 0).then(|| record.key.map_index.to_string()),
+            rendered_map_index: match record.rendered_map_index {
+                Some(name) => Some(name),
+                None => (record.key.map_index >= 0).then(|| record.key.map_index.to_string()),
+            },
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,

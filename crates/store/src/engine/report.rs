@@ -11,7 +11,7 @@ use towpath_model::state::{TaskEvent, TaskState};
 
 use super::{Ready, Step};
 use crate::batch::{ClaimedRow, CurrentAttempt, EndRow, Held, XComRow, json};
-use crate::evidence::{Evidence, RenderedRow, bounded};
+use crate::evidence::{Evidence, NameRow, RenderedRow, bounded};
 use crate::logs::LogChunk;
 use crate::records::{ClaimedTask, TaskKey};
 use crate::time::micros;
@@ -215,10 +215,18 @@ impl Step<'_> {
                 rows.insert(&report.key, RenderedRow { run_key, task_id, map_index, dag_id, fields: bounded(fields) });
             }
         }
-        if rows.is_empty() {
-            return Ok(());
+        if !rows.is_empty() {
+            self.tx.keep_rendered(&rows.into_values().collect::<Vec<_>>()).await?;
         }
-        self.tx.keep_rendered(&rows.into_values().collect::<Vec<_>>()).await
+        let named = reports.iter().zip(accepted).filter(|(_, accepted)| **accepted).filter_map(|(report, _)| {
+            let TaskKey { run_key, task_id, map_index } = report.key.clone();
+            report.evidence.map_name.clone().map(|name| NameRow { run_key, task_id, map_index, name })
+        });
+        let named: Vec<NameRow> = named.collect();
+        if !named.is_empty() {
+            self.tx.name_instances(&named).await?;
+        }
+        Ok(())
     }
 
     /// Ends those attempts that have nothing before them but their end: a running one that

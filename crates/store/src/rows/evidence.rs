@@ -9,7 +9,7 @@ use super::super::{Backend, DbRow, Tx, evidence_sql};
 use super::{count, json};
 use crate::Result;
 use crate::batch;
-use crate::evidence::{EvidenceRows, EvidenceStatements, RENDERED_RUNS, Rendered, RenderedRow, Usage};
+use crate::evidence::{EvidenceRows, EvidenceStatements, NameRow, RENDERED_RUNS, Rendered, RenderedRow, Usage};
 use crate::logs::LogKey;
 use crate::records::TaskKey;
 
@@ -35,6 +35,11 @@ impl EvidenceStatements for Tx {
             let forget = forget.bind(FORGET_AT_ONCE);
             forget.execute(&mut *self.conn).await?;
         }
+        Ok(())
+    }
+
+    async fn name_instances(&mut self, rows: &[NameRow]) -> Result<()> {
+        sqlx::query(evidence_sql::NAME_INSTANCES).bind(batch::json(rows)).execute(&mut *self.conn).await?;
         Ok(())
     }
 }

@@ -128,7 +128,9 @@ fn narrow<F: Column>(query: &mut QueryBuilder<Db>, tests: &[(F, Test)]) {
             Test::Among(values) if values.is_empty() => {
                 query.push(" AND 1 = 0");
             }
-            Test::Among(values) if values.len() > MANY && values.iter().all(|value| matches!(value, Datum::Text(_))) => {
+            Test::Among(values)
+                if values.len() > MANY && values.iter().all(|value| matches!(value, Datum::Text(_))) =>
+            {
                 let texts: Vec<String> = values.iter().filter_map(Datum::text).map(str::to_owned).collect();
                 super::access::among(query, column, &texts);
             }

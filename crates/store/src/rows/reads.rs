@@ -14,9 +14,7 @@ use crate::Result;
 use crate::batch;
 use crate::logs::{LogChunk, LogKey, unpack};
 use crate::reads::ReadRows;
-use crate::records::{
-    JobRecord, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord,
-};
+use crate::records::{JobRecord, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord};
 use crate::time::Ts;
 
 pub(super) fn run(row: &DbRow) -> Result<RunRecord> {
@@ -91,6 +89,7 @@ pub(super) fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
         upstream: tasks::upstream(row)?,
         at_gate,
         note: waits.or(row.try_get("note")?),
+        rendered_map_index: row.try_get("rendered_map_index")?,
     })
 }
 

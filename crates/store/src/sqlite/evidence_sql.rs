@@ -16,6 +16,11 @@ pub(super) const FORGET_RENDERED: &str = "
             AND f.run_key < (SELECT r.key FROM dag_run r WHERE r.dag_id = ?1 ORDER BY r.key DESC LIMIT 1 OFFSET ?2 - 1)
             AND NOT EXISTS (SELECT 1 FROM dag_run r WHERE r.key = f.run_key AND r.state IN ('queued', 'running'))
         LIMIT ?3)";
+pub(super) const NAME_INSTANCES: &str = "
+    UPDATE task_instance AS t SET rendered_map_index = o.name
+    FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
+        value ->> 'name' AS name FROM json_each($1)) AS o
+    WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";
 pub(super) const RENDERED: &str = "
     SELECT f.run_key, f.task_id, f.map_index, f.try_number, f.fields
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index

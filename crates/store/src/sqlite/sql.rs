@@ -43,8 +43,7 @@ pub(super) const STARTABLE_RUNS: &str = "
     ORDER BY r.backfill_id IS NOT NULL, r.backfill_id, r.backfill_order, r.run_after, r.key LIMIT $2";
 pub(super) const EXPIRED_RUNS: &str =
     "SELECT key FROM dag_run WHERE state = 'running' AND deadline <= $1 ORDER BY key LIMIT 100";
-pub(super) const RUNNING_RUNS_OF_DAG: &str =
-    "SELECT key FROM dag_run INDEXED BY dag_run_active WHERE dag_id = $1 AND state IN ('queued', 'running') AND state = 'running' ORDER BY key";
+pub(super) const RUNNING_RUNS_OF_DAG: &str = "SELECT key FROM dag_run INDEXED BY dag_run_active WHERE dag_id = $1 AND state IN ('queued', 'running') AND state = 'running' ORDER BY key";
 /// All of a DAG, to delete them: in the order in which every step locks runs.
 pub(super) const LOCK_RUNS_OF_DAG: &str = "SELECT state FROM dag_run WHERE dag_id = $1 ORDER BY key";
 /// What belongs to the run goes with it.

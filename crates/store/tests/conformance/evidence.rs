@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use towpath_model::dag::Task;
 use towpath_store::{
-    After, Evidence, Listing, LogChunk, LogKey, RENDERED_RUNS, Rendered, Report, ReportOutcome, RunField, RunFilter, Store,
-    TaskField, Usage,
+    After, Evidence, Listing, LogChunk, LogKey, RENDERED_RUNS, Rendered, Report, ReportOutcome, RunField, RunFilter,
+    Store, TaskField, TaskInstanceRecord, TaskKey, Usage,
 };
 
 use crate::harness::*;
@@ -12,6 +12,7 @@ use crate::harness::*;
 both!(
     arguments_of_the_last_try_are_kept,
     arguments_of_old_runs_are_forgotten,
+    instances_have_names,
     resources_stay_with_their_try,
     the_end_of_a_log_is_read_alone,
     pages_far_into_a_list_are_those_of_the_whole,
@@ -32,14 +33,14 @@ async fn arguments_of_the_last_try_are_kept(store: Store) {
     for (try_number, outcome) in [(1, ReportOutcome::Failed { retry: true }), (2, ReportOutcome::Success)] {
         let task = claim_one(&store, worker).await;
         let rendered = fields(json!({"bash_command": format!("echo {try_number}\0"), "long": "x".repeat(10_000)}));
-        let report = Report { evidence: Evidence { rendered, usage: None }, ..ended(&task, outcome) };
+        let report = Report { evidence: Evidence { rendered, ..Evidence::default() }, ..ended(&task, outcome) };
         assert_eq!(send(&store, std::slice::from_ref(&report)).await.accepted, [true]);
         let now = kept().await.expect("it is kept");
         assert_eq!(now.fields["bash_command"], json!(format!("echo {try_number}\u{fffd}")));
         assert!(now.fields["long"].as_str().is_some_and(|text| text.len() < 5_000));
         assert_eq!(now.try_number, try_number);
         // What comes too late changes nothing.
-        let late = Evidence { rendered: fields(json!({"bash_command": "late"})), usage: None };
+        let late = Evidence { rendered: fields(json!({"bash_command": "late"})), ..Evidence::default() };
         assert_eq!(send(&store, &[Report { evidence: late, ..report }]).await.accepted, [false]);
         assert_ne!(kept().await.expect("it is kept").fields["bash_command"], json!("late"));
         at += 1_000;
@@ -47,10 +48,30 @@ async fn arguments_of_the_last_try_are_kept(store: Store) {
     }
     // An instance of which nothing is kept shows what its DAG file says, unless that is a template.
     let mut task = Task::new("t", "bash");
-    task.args = json!({"bash_command": "echo", "cwd": "{{ ds }}", "memory": 1}).as_object().cloned().unwrap_or_default();
+    task.args =
+        json!({"bash_command": "echo", "cwd": "{{ ds }}", "memory": 1}).as_object().cloned().unwrap_or_default();
     assert_eq!(Value::from(Rendered::or_written(None, &task)), json!({"bash_command": "echo"}));
     assert!(store.delete_run(run.key, true, time(9_000)).await.is_ok());
     assert!(kept().await.is_none());
+}
+
+async fn instances_have_names(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let run = manual(&store, "d").await;
+    let worker = worker(&store).await;
+    let key = key(run.key, "t0000");
+    let task = claim_one(&store, worker).await;
+    let evidence = Evidence { map_name: Some("día 'x'".into()), ..Evidence::default() };
+    let report = Report { evidence, ..ended(&task, ReportOutcome::Success) };
+    assert_eq!(send(&store, std::slice::from_ref(&report)).await.accepted, [true]);
+    assert_eq!(instance(&store, &key).await.rendered_map_index.as_deref(), Some("día 'x'"));
+    let late = Evidence { map_name: Some("late".into()), ..Evidence::default() };
+    assert_eq!(send(&store, &[Report { evidence: late, ..report }]).await.accepted, [false]);
+    let record = instance(&store, &key).await;
+    assert_eq!(record.rendered_map_index.as_deref(), Some("día 'x'"));
+    assert_eq!(record.shown_index(), None, "it has no number");
+    let mapped = TaskInstanceRecord { key: TaskKey { map_index: 3, ..key }, ..record };
+    assert_eq!(mapped.shown_index().as_deref(), Some("3: día 'x'"));
 }
 
 async fn arguments_of_old_runs_are_forgotten(store: Store) {
@@ -63,7 +84,7 @@ async fn arguments_of_old_runs_are_forgotten(store: Store) {
         let task = claim_one(&store, worker).await;
         let rendered = fields(json!({"bash_command": "echo"}));
         let report =
-            Report { evidence: Evidence { rendered, usage: None }, ..ended(&task, ReportOutcome::Success) };
+            Report { evidence: Evidence { rendered, ..Evidence::default() }, ..ended(&task, ReportOutcome::Success) };
         send(&store, &[report]).await;
         keys.push(key(run.key, "t0000"));
     };
@@ -82,7 +103,7 @@ async fn resources_stay_with_their_try(store: Store) {
     let worker = worker(&store).await;
     let usage = |cpu_ms| Some(Usage { cpu_ms, peak_bytes: 4_096 * cpu_ms });
     let first = claim_one(&store, worker).await;
-    let evidence = Evidence { rendered: None, usage: usage(7) };
+    let evidence = Evidence { usage: usage(7), ..Evidence::default() };
     send(&store, &[Report { evidence, ..ended(&first, ReportOutcome::Failed { retry: true }) }]).await;
     store.wake_due(time(1_000), 10).await.expect("the next try starts");
     let second = claim_one(&store, worker).await;
@@ -91,7 +112,7 @@ async fn resources_stay_with_their_try(store: Store) {
         tries.into_iter().map(|attempt| attempt.usage).collect::<Vec<_>>()
     };
     assert_eq!(of_tries().await, [usage(7), None], "one that runs has used nothing yet");
-    let evidence = Evidence { rendered: None, usage: usage(9) };
+    let evidence = Evidence { usage: usage(9), ..Evidence::default() };
     send(&store, &[Report { evidence, ..ended(&second, ReportOutcome::Success) }]).await;
     assert_eq!(of_tries().await, [usage(7), usage(9)]);
 }
@@ -150,9 +171,12 @@ async fn pages_far_into_a_list_are_those_of_the_whole(store: Store) {
 
 async fn nulls_of_params_are_stored(store: Store) {
     let param = towpath_model::params::Param { default: Some(Value::Null), ..Default::default() };
-    sync(&store, wide("d", 1, |spec| {
-        spec.params.insert("p".into(), param.clone());
-    }))
+    sync(
+        &store,
+        wide("d", 1, |spec| {
+            spec.params.insert("p".into(), param.clone());
+        }),
+    )
     .await;
     let record = store.dag("d").await.expect("it can be read").expect("it is there");
     let spec: Value = serde_json::to_value(&param).expect("it is JSON");

@@ -24,7 +24,7 @@ const INSTANCES: usize = 60;
 #[template(path = "panel.html")]
 struct Panel {
     task_id: String,
-    map_index: Option<i32>,
+    map_index: Option<String>,
     href: String,
     run_id: String,
     run_href: String,
@@ -67,7 +67,7 @@ pub(crate) async fn get(
     let attempt = tries.iter().find(|attempt| attempt.try_number == number);
     html(&Panel {
         task_id: shown(&key.task_id),
-        map_index: Some(key.map_index).filter(|index| *index >= 0),
+        map_index: instance.shown_index().as_deref().map(shown),
         href: links::task(&dag_id, &run_id, key),
         run_id: shown(&run_id),
         run_href: links::run(&dag_id, &run_id),

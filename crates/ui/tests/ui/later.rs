@@ -74,7 +74,12 @@ async fn assets_are_shown_updated_and_run() {
             Some(Condition::All(vec![Condition::Asset(asset("orders")), Condition::Asset(asset("prices"))]));
         world.store.sync_dags(&[upsert(load), upsert(report)], false, world.clock.now()).await.unwrap();
         let id = world.store.asset_named("orders").await.unwrap().unwrap().id;
-        site.get("/assets").await.shows(&["2 assets", &format!("href=\"/asset/{id}\""), "s3://lake/orders", "class=\"awaited\""]);
+        site.get("/assets").await.shows(&[
+            "2 assets",
+            &format!("href=\"/asset/{id}\""),
+            "s3://lake/orders",
+            "class=\"awaited\"",
+        ]);
         site.get("/assets?q=pri").await.shows(&["1 asset<", "prices"]);
         let page = format!("/asset/{id}");
         site.get(&page).await.shows(&["It has not been updated yet", "Updated by", "Runs of", "Run what updates it"]);
@@ -200,7 +205,10 @@ async fn what_an_attempt_left_behind() {
         assert_eq!(site.get("/dags/etl/runs/first/tasks/nope/panel").await.status.as_u16(), 404);
 
         let find = async |text: &str| site.get(&format!("{href}/log/find?map_index=-1&try=1&q={text}")).await.text;
-        assert_eq!(find("LINE%209").await, r#"{"total":11,"lines":[[9,0,1],[90,8,81],[91,9,91],[92,9,91],[93,9,91],[94,9,91],[95,9,91],[96,9,91],[97,9,91],[98,9,91],[99,9,91]]}"#);
+        assert_eq!(
+            find("LINE%209").await,
+            r#"{"total":11,"lines":[[9,0,1],[90,8,81],[91,9,91],[92,9,91],[93,9,91],[94,9,91],[95,9,91],[96,9,91],[97,9,91],[98,9,91],[99,9,91]]}"#
+        );
         assert!(find("%22quoted%22").await.starts_with(r#"{"total":100,"#));
         assert_eq!(find("task.stdout").await, r#"{"total":0,"lines":[]}"#);
         assert_eq!(find("").await, r#"{"total":0,"lines":[]}"#);
@@ -221,7 +229,8 @@ async fn runs_are_paged_by_the_run_beside() {
         let now = world.clock.now();
         for number in 0..120 {
             let at = now + chrono::TimeDelta::seconds(number);
-            let new = NewRun { run_id: Some(format!("run-{number:03}-")), ..NewRun::manual("quiet", at, TriggeredBy::Cli) };
+            let new =
+                NewRun { run_id: Some(format!("run-{number:03}-")), ..NewRun::manual("quiet", at, TriggeredBy::Cli) };
             world.store.create_run(new, now).await.unwrap();
         }
         let link = |text: &str, rel: &str| {

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use towpath_model::run::TriggeredBy;
-use towpath_store::{AssetEventFilter, AssetEventRecord, AssetRecord, AssetRole, NewRun, QueueFilter, RunRecord, TaskKey};
+use towpath_store::{
+    AssetEventFilter, AssetEventRecord, AssetRecord, AssetRole, NewRun, QueueFilter, RunRecord, TaskKey,
+};
 
 use super::super::html;
 use crate::frame::{Crumb, Frame};
@@ -78,13 +80,7 @@ pub(crate) async fn get(
     page(&state, id, params.page.unwrap_or(1), Fields::default(), None).await
 }
 
-async fn page(
-    state: &State,
-    id: i64,
-    number: u32,
-    fields: Fields,
-    mistake: Option<String>,
-) -> Result<Html<String>> {
+async fn page(state: &State, id: i64, number: u32, fields: Fields, mistake: Option<String>) -> Result<Html<String>> {
     let now = state.clock.now();
     let record = find(state, id).await?;
     let number = number.clamp(1, 100_000);
@@ -158,7 +154,11 @@ fn row(event: &AssetEventRecord, runs: &[(i64, RunRecord, bool)], now: DateTime<
     Event {
         at: Moment::new(event.at, now),
         source,
-        extra: if event.extra.is_empty() { String::new() } else { shown(&Value::from(event.extra.clone()).to_string()) },
+        extra: if event.extra.is_empty() {
+            String::new()
+        } else {
+            shown(&Value::from(event.extra.clone()).to_string())
+        },
         runs: runs
             .iter()
             .filter(|(event_id, ..)| *event_id == event.id)
@@ -189,10 +189,7 @@ pub(crate) async fn update(
 }
 
 /// Runs the DAG that updates it.
-pub(crate) async fn materialize(
-    extract::State(state): extract::State<State>,
-    Path(id): Path<i64>,
-) -> Result<Redirect> {
+pub(crate) async fn materialize(extract::State(state): extract::State<State>, Path(id): Path<i64>) -> Result<Redirect> {
     let record = find(&state, id).await?;
     let dag_id = state.store.producer_of(&record).await?;
     let new = NewRun::manual(&dag_id, state.clock.now(), TriggeredBy::Ui);

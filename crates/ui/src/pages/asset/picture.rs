@@ -103,7 +103,12 @@ mod tests {
         let at = DateTime::UNIX_EPOCH;
         let asset = |id: i64, name: &str| AssetRecord {
             id,
-            asset: Asset { name: name.to_owned(), uri: name.to_owned(), group: "asset".to_owned(), extra: Default::default() },
+            asset: Asset {
+                name: name.to_owned(),
+                uri: name.to_owned(),
+                group: "asset".to_owned(),
+                extra: Default::default(),
+            },
             created_at: at,
             updated_at: at,
             is_active: true,
