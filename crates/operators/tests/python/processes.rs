@@ -355,7 +355,10 @@ async fn an_interpreter_that_does_not_work_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_process_has_used_is_known_however_it_ends() {
     let fixture = Fixture::new();
-    for code in ["sum(range(2_000_000)); x = 'x' * 80_000_000", "x = 'x' * 80_000_000; sum(range(2_000_000)); import os; os._exit(3)"] {
+    for code in [
+        "sum(range(2_000_000)); x = 'x' * 80_000_000",
+        "x = 'x' * 80_000_000; sum(range(2_000_000)); import os; os._exit(3)",
+    ] {
         let prepared = fixture.attempt(json!({ "code": code }));
         assert_eq!(prepared.attempt.usage(), None);
         fixture.execute(&prepared).await;
