@@ -177,7 +177,7 @@ pub trait Services: Send + Sync + std::fmt::Debug {
 pub struct Usage {
     /// Processor time of all of them together.
     pub cpu: Duration,
-    /// The largest memory of any of them.
+    /// The largest memory of any of them; 0 where it is not known, because it was less than this process's own.
     pub peak_bytes: u64,
 }
 

@@ -528,7 +528,7 @@ impl Store {
             u64::from(filter.offset) + items.len() as u64
         } else {
             let counted = EventFilter { order: Vec::new(), limit: 0, offset: 0, ..filter.clone() };
-            self.count(crate::counts::Counted::Events(counted)).await?
+            self.count(crate::counts::Counted::Events(Box::new(counted))).await?
         };
         Ok(Page { items, total })
     }

@@ -29,7 +29,7 @@ const LISTS: usize = 256;
 pub(crate) enum Counted {
     Runs(Vec<(RunField, Test)>),
     Tasks(Vec<(TaskField, Test)>),
-    Events(EventFilter),
+    Events(Box<EventFilter>),
 }
 
 /// The lengths of long lists, as they were some seconds ago.

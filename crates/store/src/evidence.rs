@@ -24,7 +24,7 @@ const FIELDS: usize = 64;
 pub struct Usage {
     /// Processor time of all of them, milliseconds.
     pub cpu_ms: u64,
-    /// The largest memory of any of them.
+    /// The largest memory of any of them; 0 where it was too small to be told from that of the worker.
     pub peak_bytes: u64,
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::AccessFlags;
 use tokio::io::Interest;
@@ -37,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 const LAST_LINE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 /// Reads grow from the first size to the second, that of a pipe, when there is much to read.
 const BUFFER_BYTES: (usize, usize) = (8 * 1024, 64 * 1024);
+/// Bytes that the kernel counts memory in.
+const MAX_RSS_UNIT: u64 = if cfg!(target_os = "macos") { 1 } else { 1_024 };
 /// Full reads after which other events get their turn.
 const READS_IN_A_ROW: usize = 16;
 
@@ -193,7 +195,11 @@ impl<'a> Running<'a> {
         self.reaped = true;
         self.supervisor.unwatch(self.pgid);
         let used = ended.rusage;
-        Ok((ended.status, Usage { cpu: used.utime + used.stime, peak_bytes: used.maxrss }))
+        // Until it becomes another program, a process that was spawned counts with the memory of this one.
+        let own = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |own| own.max_rss());
+        let own = MAX_RSS_UNIT * u64::try_from(own).unwrap_or_default();
+        let peak_bytes = if used.maxrss > own { used.maxrss } else { 0 };
+        Ok((ended.status, Usage { cpu: used.utime + used.stime, peak_bytes }))
     }
 }
 

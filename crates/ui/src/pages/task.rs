@@ -206,10 +206,11 @@ pub(super) async fn found(
 pub(super) fn used(usage: Option<Usage>) -> Vec<(&'static str, String)> {
     let Some(usage) = usage else { return Vec::new() };
     let peak = usize::try_from(usage.peak_bytes).unwrap_or(usize::MAX);
-    vec![
-        ("Processor time", humanize(std::time::Duration::from_millis(usage.cpu_ms))),
-        ("Largest memory", size(peak).into_owned()),
-    ]
+    let mut used = vec![("Processor time", humanize(std::time::Duration::from_millis(usage.cpu_ms)))];
+    if peak > 0 {
+        used.push(("Largest memory", size(peak).into_owned()));
+    }
+    used
 }
 
 pub(super) async fn find(state: &State, key: &TaskKey) -> Result<TaskInstanceRecord> {

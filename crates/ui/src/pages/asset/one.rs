@@ -37,6 +37,9 @@ pub(crate) struct Fields {
     extra: String,
 }
 
+/// A DAG, its page, and the task if it is one.
+type User = (String, String, String);
+
 #[derive(Template)]
 #[template(path = "asset.html")]
 struct Page {
@@ -46,8 +49,8 @@ struct Page {
     href: String,
     facts: Vec<(&'static str, String)>,
     extra: String,
-    /// Who updates it, who reads it and who runs for it: DAG, page and tasks.
-    users: Vec<(&'static str, Vec<(String, String, String)>)>,
+    /// Who updates it, who reads it and who runs for it.
+    users: Vec<(&'static str, Vec<User>)>,
     /// DAG, page, number of events and the first.
     queued: Vec<(String, String, String, Moment)>,
     events: Vec<Event>,
