@@ -68,6 +68,9 @@ fn run(job: &Job) -> Result<Value> {
         .enable_all()
         .build()
         .map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
+    // What encodes columns side by side keeps to the same number of cores.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(cores.clamp(1, 64)).build_global();
+    threads.map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
     runtime.block_on(job.run(&say))
 }
 

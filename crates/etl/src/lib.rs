@@ -23,6 +23,7 @@ pub mod database;
 pub mod error;
 pub mod job;
 pub mod operator;
+mod parse;
 mod profile;
 mod report;
 mod session;

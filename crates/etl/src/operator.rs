@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
-use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
+use towpath_model::etl::{Input, Inputs, Manifest, OnError, RowsSource, Source, Step, Target};
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::process::{Command, WorkFolder, base_environment};
 use towpath_operators::registry::Registry;
@@ -124,6 +124,7 @@ impl Etl {
         let output = match self.kind {
             Kind::Load => {
                 let target: Target = read(args, "target")?.ok_or_else(|| Error::lasting("`target` is missing"))?;
+                check_steps_of_load(&steps)?;
                 Output::Target(target)
             }
             Kind::Extract | Kind::Transform => Output::DataSet(self.location(attempt)),
@@ -197,6 +198,17 @@ fn tasks_of_steps(steps: &[Step]) -> Vec<String> {
         }
     }
     tasks
+}
+
+/// Rows that are put aside belong to a data set, and a load leaves none.
+fn check_steps_of_load(steps: &[Step]) -> Result<()> {
+    let rejects = |step: &&Step| matches!(step, Step::Validate(spec) if spec.on_error != OnError::Fail);
+    match steps.iter().find(rejects) {
+        None => Ok(()),
+        Some(_) => Err(Error::lasting(
+            "a load has no place for rejected rows: `validate` with `on_error: reject` or `null` belongs into a transform before it",
+        )),
+    }
 }
 
 /// What an input is read from: the data set that a task has left, or the rows that it has returned.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -60,6 +62,58 @@ pub(crate) fn table(
 ) -> Result<DataFrame> {
     let made = Made { schema: Arc::clone(&schema), name: name.to_owned(), make: Box::new(make) };
     let table = StreamingTable::try_new(schema, vec![Arc::new(made)])?;
+    Ok(session.read_table(Arc::new(table))?)
+}
+
+type MakeColumns = dyn Fn(Arc<TaskContext>, &[usize]) -> Result<SendableRecordBatchStream> + Send + Sync;
+
+/// A table whose maker is told which columns are read, and makes no others.
+struct OfColumns {
+    schema: SchemaRef,
+    name: String,
+    make: Arc<MakeColumns>,
+}
+
+impl fmt::Debug for OfColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for OfColumns {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        let make = Arc::clone(&self.make);
+        let make = Box::new(move |context: Arc<TaskContext>| make(context, &wanted));
+        let made = Made { schema: Arc::clone(&schema), name: self.name.clone(), make };
+        StreamingTable::try_new(schema, vec![Arc::new(made)])?.scan(state, None, filters, limit).await
+    }
+}
+
+/// A table of what `make` gives; it gets the places of the columns that are read.
+pub(crate) fn table_of_columns(
+    session: &SessionContext,
+    schema: SchemaRef,
+    name: &str,
+    make: impl Fn(Arc<TaskContext>, &[usize]) -> Result<SendableRecordBatchStream> + Send + Sync + 'static,
+) -> Result<DataFrame> {
+    let table = OfColumns { schema, name: name.to_owned(), make: Arc::new(make) };
     Ok(session.read_table(Arc::new(table))?)
 }
 

@@ -2,6 +2,7 @@
 
 mod commit;
 mod folder;
+mod parquet;
 mod writer;
 
 use std::path::Path;

@@ -7,6 +7,10 @@
 mod databases;
 #[path = "etl/dedupe.rs"]
 mod dedupe;
+#[path = "etl/edges.rs"]
+mod edges;
+#[path = "etl/larger.rs"]
+mod larger;
 #[path = "etl/loads.rs"]
 mod loads;
 #[path = "etl/sources.rs"]

@@ -3,11 +3,15 @@
 //! DataFusion's own reader is not used: it takes no null values in typed columns, loses the order of rows where it
 //! reads in parallel, and does not say in which line something is wrong.
 
+mod plain;
+
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_null_array,
+};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,7 +20,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{StreamExt as _, TryStreamExt as _};
-use indexmap::IndexMap;
 use towpath_model::etl::{Compression, FileSource};
 
 use super::infer;
@@ -85,7 +88,10 @@ pub(super) fn open(
     let (format, files) = (Arc::new(format), files.to_vec());
     let cores = session.copied_config().target_partitions();
     let result = Arc::clone(&schema);
-    stream::table(session, schema, "csv", move |_| Ok(read(&files, &format, &result, cores)))
+    stream::table_of_columns(session, schema, "csv", move |_, wanted| {
+        let columns = wanted.iter().map(|at| format.columns[*at].clone()).collect();
+        Ok(read(&files, &format, &Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns }), cores))
+    })
 }
 
 /// The columns of the result, by the first file.
@@ -240,8 +246,14 @@ fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send
     Ok(Box::new(Cursor::new(start).chain(bytes)))
 }
 
+/// The columns that somebody reads. Values of others are not looked at.
+struct Wanted {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
+
 /// All rows of all files, in order.
-fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: usize) -> SendableRecordBatchStream {
+fn read(files: &[SourceFile], format: &Arc<Format>, wanted: &Arc<Wanted>, cores: usize) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
     let (cut, todo) = (Arc::clone(format), files.to_vec());
     tokio::task::spawn_blocking(move || {
@@ -255,13 +267,13 @@ fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: u
         }
     });
     let pieces = futures::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
-    let (parse, result) = (Arc::clone(format), Arc::clone(schema));
+    let (parse, result) = (Arc::clone(format), Arc::clone(wanted));
     let batches = pieces
         .map(move |work: Result<Work>| {
-            let (format, schema) = (Arc::clone(&parse), Arc::clone(&result));
+            let (format, wanted) = (Arc::clone(&parse), Arc::clone(&result));
             async move {
                 let work = work?;
-                let parsed = tokio::task::spawn_blocking(move || parse_piece(&work, &format, &schema)).await;
+                let parsed = tokio::task::spawn_blocking(move || parse_piece(&work, &format, &wanted)).await;
                 parsed.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))
             }
         })
@@ -269,7 +281,7 @@ fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: u
         .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok::<_, Error>)))
         .try_flatten()
         .map_err(Into::into);
-    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), batches))
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&wanted.schema), batches))
 }
 
 /// A piece, and which column of the file is which of the result.
@@ -310,39 +322,69 @@ fn send_pieces(
     Ok(())
 }
 
-fn parse_piece(work: &Work, format: &Format, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+fn parse_piece(work: &Work, format: &Format, wanted: &Wanted) -> Result<Vec<RecordBatch>> {
     let place = work.file.path.display().to_string();
+    if let Some(plain) = plain::Plain::cut(&work.piece.bytes, work.names.len(), format.dialect) {
+        let starts = (0..plain.rows()).step_by(BATCH_ROWS);
+        let batch = |start: usize| {
+            let rows = start..plain.rows().min(start + BATCH_ROWS);
+            let count = rows.len();
+            wanted.batch(work, format, start, count, |index, column| {
+                plain.column(index, rows.clone(), &format.null_values, column)
+            })
+        };
+        return starts.map(batch).collect();
+    }
     let schema_of_file = text_schema(work.names.iter().map(String::as_str));
     let reader = builder(schema_of_file, format).build_buffered(Cursor::new(&work.piece.bytes))?;
-    let partitions: IndexMap<&str, Option<&str>> =
-        work.file.partitions.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
     let mut batches = Vec::new();
     let mut row = 0;
     for batch in reader {
         let batch = batch.map_err(|error| parse_error(&error.to_string(), &work.piece, format).within(&place))?;
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(format.columns.len());
-        for column in &format.columns {
-            let text: ArrayRef = if column.of_folder {
-                match partitions.get(column.name.as_str()).copied().flatten() {
-                    Some(value) => {
-                        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, batch.num_rows())))
-                    }
-                    None => new_null_array(&DataType::Utf8, batch.num_rows()),
-                }
-            } else {
-                let index = work.names.iter().position(|name| *name == column.name).expect("the header was checked");
-                without_nulls(batch.column(index), &format.null_values)
-            };
-            let cast = typed(&text, column).map_err(|(at, value)| {
-                let line = line_of(&work.piece.bytes, work.piece.first_line, row + at, format.dialect);
-                misfit(&place, line, column, &value)
-            })?;
-            columns.push(cast);
-        }
+        batches.push(wanted.batch(work, format, row, batch.num_rows(), |index, column| {
+            typed(&without_nulls(batch.column(index), &format.null_values), column)
+        })?);
         row += batch.num_rows();
-        batches.push(RecordBatch::try_new(Arc::clone(schema), columns)?);
     }
     Ok(batches)
+}
+
+impl Wanted {
+    /// A batch of the records from `first` of a piece; `values` gives those of a column of the file.
+    fn batch(
+        &self,
+        work: &Work,
+        format: &Format,
+        first: usize,
+        rows: usize,
+        values: impl Fn(usize, &Column) -> Result<ArrayRef, (usize, String)>,
+    ) -> Result<RecordBatch> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let values = if column.of_folder {
+                typed(&of_folder(&work.file, &column.name, rows), column)
+            } else {
+                let index = work.names.iter().position(|name| *name == column.name).expect("the header was checked");
+                values(index, column)
+            };
+            columns.push(values.map_err(|(at, value)| {
+                let line = line_of(&work.piece.bytes, work.piece.first_line, first + at, format.dialect);
+                misfit(&work.file.path.display().to_string(), line, column, &value)
+            })?);
+        }
+        // Where nothing but the number of rows is wanted there are no columns.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+/// What the name of a folder says, for each row.
+fn of_folder(file: &SourceFile, name: &str, rows: usize) -> ArrayRef {
+    let value = file.partitions.iter().find(|(partition, _)| partition == name).and_then(|(_, value)| value.as_deref());
+    match value {
+        Some(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+        None => new_null_array(&DataType::Utf8, rows),
+    }
 }
 
 /// A value that does not fit its column.
@@ -386,8 +428,12 @@ fn typed(texts: &ArrayRef, column: &Column) -> Result<ArrayRef, (usize, String)>
     if cast.null_count() == texts.null_count() {
         return Ok(cast);
     }
-    let wrong = (0..texts.len()).find(|row| texts.is_valid(*row) && cast.is_null(*row));
-    Err(value_at(wrong.expect("there are more nulls than before")))
+    Err(value_at(misfit_row(texts.len(), |row| texts.is_valid(row), &cast)))
+}
+
+/// The first row that had a value and has none as its type.
+fn misfit_row(rows: usize, had_value: impl Fn(usize) -> bool, values: &ArrayRef) -> usize {
+    (0..rows).find(|row| had_value(*row) && values.is_null(*row)).expect("there are more nulls than before")
 }
 
 /// A record that is no record, with the line of the file instead of that of the piece.

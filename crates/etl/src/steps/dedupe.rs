@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 
 /// What a key and its row number take in a map, with the room that maps leave free.
 const ENTRY_BYTES: usize = 25 * 2;
+/// Rows that wait in memory, bytes. What goes to disk is compressed, and as a rule still in the kernel's memory when it is read.
+const MOST_WAITING_BYTES: usize = 128 * 1024 * 1024;
 /// Marks the number of a row whose key has come again.
 const AGAIN: u64 = 1 << 63;
 
@@ -152,7 +154,7 @@ impl Rows {
             reservation: MemoryConsumer::new("dedupe").register(pool),
             decided: 0,
             stays: Bits::default(),
-            waiting: Waiting::new(input, third, context),
+            waiting: Waiting::new(input, third.min(MOST_WAITING_BYTES), context),
             context: Arc::clone(context),
         }
     }

@@ -7,12 +7,13 @@ use datafusion::arrow::compute::kernels::cmp;
 use datafusion::arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options, or};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::HashSet;
 use serde_json::Value;
 use towpath_model::etl::ColumnRules;
 
 use super::formats;
 use crate::error::{Error, Result};
-use crate::types;
+use crate::{parse, types};
 
 /// A column after its rules.
 pub(super) struct Check {
@@ -30,6 +31,8 @@ pub(super) struct Rule {
     required: bool,
     comparisons: Vec<Comparison>,
     one_of: Option<(String, Vec<Scalar<ArrayRef>>)>,
+    /// The same values, where they are text.
+    texts: HashSet<String>,
     pattern: Option<String>,
     length: Option<(u64, u64)>,
 }
@@ -73,6 +76,8 @@ impl Rule {
                 Some((format!("one_of {}{dots}", name.join(", ")), values))
             }
         };
+        let texts =
+            if types::is_text(&target) { rules.one_of.iter().flatten().map(shown).collect() } else { HashSet::new() };
         if let Some(pattern) = &rules.pattern {
             regexp_is_match_scalar(&StringArray::from(vec![""]), pattern, None)
                 .map_err(|error| Error::lasting(format!("`pattern`: {error}")))?;
@@ -89,6 +94,7 @@ impl Rule {
             required: rules.required,
             comparisons,
             one_of,
+            texts,
             pattern: rules.pattern.clone(),
             length: rules.length,
         })
@@ -114,11 +120,19 @@ impl Rule {
             add(name.clone(), failing(&passes(&values, other)?));
         }
         if let Some((name, allowed)) = &self.one_of {
-            let mut found = BooleanArray::from(vec![false; values.len()]);
-            for value in allowed {
-                found = or(&found, &cmp::eq(&values, value)?)?;
+            match values.as_string_opt::<i32>() {
+                Some(texts) => {
+                    let rows = texts.iter().map(|text| Some(text.is_some_and(|text| !self.texts.contains(text))));
+                    add(name.clone(), rows.collect());
+                }
+                None => {
+                    let mut found = BooleanArray::from(vec![false; values.len()]);
+                    for value in allowed {
+                        found = or(&found, &cmp::eq(&values, value)?)?;
+                    }
+                    add(name.clone(), failing(&found));
+                }
             }
-            add(name.clone(), failing(&found));
         }
         if self.pattern.is_some() || self.length.is_some() {
             let texts = cast(&values, &DataType::Utf8)?;
@@ -142,6 +156,11 @@ impl Rule {
         }
         if !self.formats.is_empty() {
             return formats::parse(raw, &self.formats, &self.target);
+        }
+        if let Some(texts) = raw.as_string_opt::<i32>()
+            && let Some(values) = parse::parse(&texts.iter().collect::<Vec<_>>(), &self.target)
+        {
+            return values;
         }
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let cast = |values: &ArrayRef, target: &DataType| {

@@ -10,9 +10,10 @@ use datafusion::arrow::csv::WriterBuilder;
 use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
-use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::properties::EnabledStatistics;
 use towpath_model::etl::{FileFormat, FileTarget};
 
+use super::parquet::ParquetWriter;
 use super::{SharedSchema, parquet_properties};
 use crate::error::{Error, Result};
 
@@ -22,6 +23,8 @@ pub(crate) struct Style {
     pub(crate) format: FileFormat,
     pub(crate) compression: Option<String>,
     pub(crate) row_group_rows: Option<usize>,
+    /// Parquet: smallest and largest values of columns, by which readers pass over what they do not need.
+    pub(crate) statistics: bool,
     pub(crate) header: bool,
     pub(crate) delimiter: u8,
     pub(crate) null_value: String,
@@ -34,6 +37,7 @@ impl Style {
             format: target.format,
             compression: target.compression.clone(),
             row_group_rows: target.row_group_size,
+            statistics: true,
             header: target.header.unwrap_or(true),
             delimiter: target.delimiter.as_ref().map_or(b',', |text| text.as_bytes()[0]),
             null_value: target.null_value.clone().unwrap_or_default(),
@@ -47,6 +51,8 @@ impl Style {
             // Written once and read once or twice: speed counts more than size.
             compression: Some("lz4".to_owned()),
             row_group_rows: None,
+            // They are read whole.
+            statistics: false,
             header: true,
             delimiter: b',',
             null_value: String::new(),
@@ -66,7 +72,7 @@ impl Style {
 type Sink = BufWriter<File>;
 
 enum Encoder {
-    Parquet(Box<ArrowWriter<Sink>>),
+    Parquet(Box<ParquetWriter<Sink>>),
     Csv(Box<datafusion::arrow::csv::Writer<Sink>>),
     Ndjson(Box<datafusion::arrow::json::Writer<Sink, LineDelimited>>),
     Arrow(Box<FileWriter<Sink>>),
@@ -88,7 +94,12 @@ impl Writer {
         let encoder = match style.format {
             FileFormat::Parquet | FileFormat::Avro => {
                 let properties = parquet_properties(style.compression.as_deref(), style.row_group_rows);
-                Encoder::Parquet(Box::new(ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?))
+                let properties = if style.statistics {
+                    properties
+                } else {
+                    properties.into_builder().set_statistics_enabled(EnabledStatistics::None).build()
+                };
+                Encoder::Parquet(Box::new(ParquetWriter::new(sink, schema, properties)?))
             }
             FileFormat::Csv => {
                 if style.header {
@@ -123,7 +134,7 @@ impl Writer {
     /// Bytes that are held in memory.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.encoder {
-            Encoder::Parquet(writer) => writer.memory_size(),
+            Encoder::Parquet(writer) => writer.held_bytes(),
             Encoder::Csv(_) | Encoder::Ndjson(_) | Encoder::Arrow(_) => 256 * 1024,
         }
     }

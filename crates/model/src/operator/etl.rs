@@ -63,6 +63,7 @@ pub(super) const LOAD: OperatorSpec = OperatorSpec {
         arg("target", ArgKind::Map, "One of parquet, csv, ndjson, arrow, table, and how to write it")
             .required()
             .templated(),
+        STEPS,
         MEMORY,
         CORES,
         EXPLAIN,
