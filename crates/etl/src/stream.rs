@@ -13,19 +13,44 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{DataFrame, SessionContext};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::error::Result;
+use crate::measure::{Measure, Meter};
 
-type Make = dyn Fn(Arc<TaskContext>) -> Result<SendableRecordBatchStream> + Send + Sync;
+type Make = dyn Fn(Arc<TaskContext>, &Arc<Measure>) -> Result<SendableRecordBatchStream> + Send + Sync;
+
+/// What a plan and the log call a source or a pass.
+pub(crate) struct Stage<'a> {
+    pub(crate) name: &'a str,
+    /// Its columns, conditions or files.
+    pub(crate) detail: String,
+    /// What it reads from.
+    pub(crate) input: Option<&'a Ordered>,
+}
+
+impl<'a> Stage<'a> {
+    /// A source.
+    pub(crate) fn source(name: &'a str, detail: impl Into<String>) -> Self {
+        Self { name, detail: detail.into(), input: None }
+    }
+
+    /// A pass over rows.
+    pub(crate) fn pass(name: &'a str, detail: impl Into<String>, input: &'a Ordered) -> Self {
+        Self { name, detail: detail.into(), input: Some(input) }
+    }
+}
 
 /// A table whose rows a function makes anew each time it is read.
 struct Made {
     schema: SchemaRef,
     name: String,
     make: Box<Make>,
+    measure: Arc<Measure>,
 }
 
 impl fmt::Debug for Made {
@@ -40,27 +65,58 @@ impl PartitionStream for Made {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        match (self.make)(context) {
-            Ok(stream) => stream,
+        match (self.make)(context, &self.measure) {
+            Ok(stream) => counted(stream, &self.measure),
             Err(error) => {
                 let failed = futures::stream::once(async move { Err(error.into()) });
                 let schema = Arc::clone(&self.schema);
-                Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, failed))
+                Box::pin(RecordBatchStreamAdapter::new(schema, failed))
             }
         }
     }
 }
 
-/// A table of what `make` gives.
+/// A table of what `make` gives, which tells the [`Measure`] how much work that was; its rows are counted here.
 pub(crate) fn table(
     session: &SessionContext,
     schema: SchemaRef,
-    name: &str,
-    make: impl Fn(Arc<TaskContext>) -> Result<SendableRecordBatchStream> + Send + Sync + 'static,
+    stage: Stage<'_>,
+    make: impl Fn(Arc<TaskContext>, &Arc<Measure>) -> Result<SendableRecordBatchStream> + Send + Sync + 'static,
 ) -> Result<DataFrame> {
-    let made = Made { schema: Arc::clone(&schema), name: name.to_owned(), make: Box::new(make) };
-    let table = StreamingTable::try_new(schema, vec![Arc::new(made)])?;
+    let Stage { name, detail, input } = stage;
+    let measure = Arc::new(Measure::default());
+    let made: Arc<dyn PartitionStream> = Arc::new(Made {
+        schema: Arc::clone(&schema),
+        name: name.to_owned(),
+        make: Box::new(make),
+        measure: Arc::clone(&measure),
+    });
+    let input = input.map(|input| Arc::clone(&input.0));
+    Meter::of(session).add(Arc::clone(&made), name, detail, measure, input);
+    let table = StreamingTable::try_new(schema, vec![made])?;
     Ok(session.read_table(Arc::new(table))?)
+}
+
+/// The same rows, counted.
+pub(crate) fn counted(rows: SendableRecordBatchStream, measure: &Arc<Measure>) -> SendableRecordBatchStream {
+    let (schema, measure) = (rows.schema(), Arc::clone(measure));
+    let counted = rows.inspect_ok(move |batch| measure.add_rows(batch.num_rows()));
+    Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+}
+
+/// The same rows; the time that is spent on waiting for them is the stage's.
+pub(crate) fn waited(rows: SendableRecordBatchStream, measure: &Arc<Measure>) -> SendableRecordBatchStream {
+    let (schema, measure) = (rows.schema(), Arc::clone(measure));
+    let timed = futures::stream::unfold(rows, move |mut rows| {
+        let measure = Arc::clone(&measure);
+        async move {
+            let start = std::time::Instant::now();
+            let next = rows.next().await;
+            measure.add_time(start.elapsed());
+            Some((next?, rows))
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, timed))
 }
 
 /// A plan whose rows come in the order of the input.

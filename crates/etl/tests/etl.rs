@@ -9,9 +9,15 @@ mod databases;
 mod dedupe;
 #[path = "etl/loads.rs"]
 mod loads;
+#[path = "etl/objects.rs"]
+mod objects;
+#[path = "etl/plans.rs"]
+mod plans;
 #[path = "etl/sources.rs"]
 mod sources;
 #[path = "etl/steps.rs"]
 mod steps;
 #[path = "etl/support.rs"]
 mod support;
+#[path = "etl/web.rs"]
+mod web;

@@ -3,7 +3,6 @@
 //! DataFusion's own reader is not used: it takes no null values in typed columns, loses the order of rows where it
 //! reads in parallel, and does not say in which line something is wrong.
 
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -20,11 +19,12 @@ use indexmap::IndexMap;
 use towpath_model::etl::{Compression, FileSource};
 
 use super::infer;
-use super::paths::SourceFile;
+use super::paths::{Place, SourceFile};
 use super::records::{Dialect, Piece, Pieces, end_of_record, line_of};
 use crate::error::{Error, Result};
+use crate::measure::{Measure, Meter};
 use crate::session::BATCH_ROWS;
-use crate::{stream, types};
+use crate::{remote, stream, types};
 
 /// Rows that types are inferred from.
 const INFER_ROWS: usize = 10_000;
@@ -52,7 +52,7 @@ struct Column {
 }
 
 /// The rows of CSV files.
-pub(super) fn open(
+pub(super) async fn open(
     session: &SessionContext,
     source: &FileSource,
     files: &[SourceFile],
@@ -78,21 +78,36 @@ pub(super) fn open(
         compression: source.compression,
         columns: Vec::new(),
     };
-    format.columns = columns(source, files, &format, as_text)?;
+    let (source, looked_at, names) = (source.clone(), files.to_vec(), as_text.to_vec());
+    let look = tokio::task::spawn_blocking(move || {
+        format.columns = columns(&source, &looked_at, &format, &names)?;
+        Ok::<_, Error>(format)
+    });
+    let format = look.await.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))?;
     let schema = Arc::new(Schema::new(
         format.columns.iter().map(|column| Field::new(&column.name, column.kind.clone(), true)).collect::<Vec<_>>(),
     ));
     let (format, files) = (Arc::new(format), files.to_vec());
     let cores = session.copied_config().target_partitions();
     let result = Arc::clone(&schema);
-    stream::table(session, schema, "csv", move |_| Ok(read(&files, &format, &result, cores)))
+    let meter = Meter::of(session);
+    for file in files.iter().filter(|file| !matches!(file.place, Place::Web(_))) {
+        meter.expects(file.size());
+    }
+    let stage = stream::Stage::source("csv", super::shown(&files));
+    // The meter holds this table, so the table must not hold the meter.
+    let meter = Arc::downgrade(&meter);
+    stream::table(session, schema, stage, move |_, measure| {
+        let meter = meter.upgrade().unwrap_or_default();
+        Ok(read(&files, &format, &result, cores, &meter, measure))
+    })
 }
 
 /// The columns of the result, by the first file.
 fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: &[String]) -> Result<Vec<Column>> {
     let first = &files[0];
-    let place = first.path.display().to_string();
-    let mut pieces = Pieces::new(reader(&first.path, format)?, format.dialect);
+    let place = first.shown();
+    let mut pieces = Pieces::new(reader(first, first.open()?, format)?, format.dialect);
     let piece = pieces.next_piece().map_err(|error| error.within(&place))?;
     let mut piece = piece.unwrap_or(Piece { bytes: Vec::new(), first_line: 1 });
     let declared = &source.columns;
@@ -209,9 +224,8 @@ fn take_header(piece: &mut Piece, format: &Format) -> Option<Vec<String>> {
 }
 
 /// The text of a file, as UTF-8.
-fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send>> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, &error))?;
-    let name = path.to_string_lossy().to_lowercase();
+fn reader(file: &SourceFile, raw: Box<dyn Read + Send>, format: &Format) -> Result<Box<dyn Read + Send>> {
+    let name = file.shown().to_lowercase();
     let by_name = || match name.rsplit('.').next() {
         Some("gz" | "gzip") => Compression::Gzip,
         Some("bz2") => Compression::Bzip2,
@@ -226,14 +240,14 @@ fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send
         Compression::Xz => FileCompressionType::XZ,
         Compression::Zstd => FileCompressionType::ZSTD,
     };
-    let mut bytes = compression.convert_read(file)?;
+    let mut bytes = compression.convert_read(raw)?;
     if let Some(encoding) = format.encoding {
         return Ok(Box::new(encoding_rs_io::DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(bytes)));
     }
     // A byte order mark is no part of the first name.
     let mut start = Vec::with_capacity(3);
     let read = bytes.by_ref().take(3).read_to_end(&mut start);
-    read.map_err(|error| Error::io("read", path, &error))?;
+    read.map_err(|error| remote::carried(&error).unwrap_or_else(|| Error::passing(error.to_string())))?;
     if start == b"\xEF\xBB\xBF" {
         start.clear();
     }
@@ -241,27 +255,35 @@ fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send
 }
 
 /// All rows of all files, in order.
-fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: usize) -> SendableRecordBatchStream {
+fn read(
+    files: &[SourceFile],
+    format: &Arc<Format>,
+    schema: &SchemaRef,
+    cores: usize,
+    meter: &Arc<Meter>,
+    measure: &Arc<Measure>,
+) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
-    let (cut, todo) = (Arc::clone(format), files.to_vec());
+    let (cut, todo, meter) = (Arc::clone(format), files.to_vec(), Arc::clone(meter));
     tokio::task::spawn_blocking(move || {
         for file in todo {
             let file = Arc::new(file);
-            if let Err(error) = send_pieces(&file, &cut, &sender) {
+            if let Err(error) = send_pieces(&file, &cut, &meter, &sender) {
                 // Nobody listens any more where this fails.
-                let _ = sender.blocking_send(Err(error.within(&file.path.display().to_string())));
+                let _ = sender.blocking_send(Err(error.within(&file.shown())));
                 return;
             }
         }
     });
     let pieces = futures::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
-    let (parse, result) = (Arc::clone(format), Arc::clone(schema));
+    let (parse, result, measure) = (Arc::clone(format), Arc::clone(schema), Arc::clone(measure));
     let batches = pieces
         .map(move |work: Result<Work>| {
-            let (format, schema) = (Arc::clone(&parse), Arc::clone(&result));
+            let (format, schema, measure) = (Arc::clone(&parse), Arc::clone(&result), Arc::clone(&measure));
             async move {
                 let work = work?;
-                let parsed = tokio::task::spawn_blocking(move || parse_piece(&work, &format, &schema)).await;
+                let parse = move || measure.time(|| parse_piece(&work, &format, &schema));
+                let parsed = tokio::task::spawn_blocking(parse).await;
                 parsed.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))
             }
         })
@@ -283,9 +305,10 @@ struct Work {
 fn send_pieces(
     file: &Arc<SourceFile>,
     format: &Format,
+    meter: &Arc<Meter>,
     sender: &tokio::sync::mpsc::Sender<Result<Work>>,
 ) -> Result<()> {
-    let mut pieces = Pieces::new(reader(&file.path, format)?, format.dialect);
+    let mut pieces = Pieces::new(reader(file, file.open_metered(meter)?, format)?, format.dialect);
     let own = || format.columns.iter().filter(|column| !column.of_folder);
     let mut names: Option<Arc<Vec<String>>> =
         (!format.header).then(|| Arc::new(own().map(|column| column.name.clone()).collect()));
@@ -311,7 +334,7 @@ fn send_pieces(
 }
 
 fn parse_piece(work: &Work, format: &Format, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-    let place = work.file.path.display().to_string();
+    let place = work.file.shown();
     let schema_of_file = text_schema(work.names.iter().map(String::as_str));
     let reader = builder(schema_of_file, format).build_buffered(Cursor::new(&work.piece.bytes))?;
     let partitions: IndexMap<&str, Option<&str>> =

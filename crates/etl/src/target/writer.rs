@@ -1,7 +1,7 @@
 //! One file of rows.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use datafusion::arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilde
 use datafusion::parquet::arrow::ArrowWriter;
 use towpath_model::etl::{FileFormat, FileTarget};
 
+use super::sink::{Packing, Sink};
 use super::{SharedSchema, parquet_properties};
 use crate::error::{Error, Result};
 
@@ -20,7 +21,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     pub(crate) format: FileFormat,
+    /// Of Parquet.
     pub(crate) compression: Option<String>,
+    /// Of text, as a whole.
+    pub(crate) packing: Packing,
     pub(crate) row_group_rows: Option<usize>,
     pub(crate) header: bool,
     pub(crate) delimiter: u8,
@@ -33,6 +37,12 @@ impl Style {
         Self {
             format: target.format,
             compression: target.compression.clone(),
+            packing: match target.format {
+                FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson => {
+                    Packing::of(target.compression.as_deref(), &target.path)
+                }
+                FileFormat::Parquet | FileFormat::Avro | FileFormat::Arrow => Packing::None,
+            },
             row_group_rows: target.row_group_size,
             header: target.header.unwrap_or(true),
             delimiter: target.delimiter.as_ref().map_or(b',', |text| text.as_bytes()[0]),
@@ -46,6 +56,7 @@ impl Style {
             format: FileFormat::Parquet,
             // Written once and read once or twice: speed counts more than size.
             compression: Some("lz4".to_owned()),
+            packing: Packing::None,
             row_group_rows: None,
             header: true,
             delimiter: b',',
@@ -53,7 +64,12 @@ impl Style {
         }
     }
 
-    pub(crate) fn extension(&self) -> &'static str {
+    /// How the names of files end.
+    pub(crate) fn extension(&self) -> String {
+        format!("{}{}", self.format_extension(), self.packing.extension())
+    }
+
+    fn format_extension(&self) -> &'static str {
         match self.format {
             FileFormat::Csv => "csv",
             FileFormat::Json | FileFormat::Ndjson => "ndjson",
@@ -61,9 +77,14 @@ impl Style {
             FileFormat::Arrow => "arrow",
         }
     }
-}
 
-type Sink = BufWriter<File>;
+    /// Whether a path is called as a file of this format, and not as a folder.
+    pub(crate) fn is_name_of_file(&self, path: &str) -> bool {
+        let is_text = matches!(self.format, FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson);
+        let plain = if is_text { Packing::strip(path) } else { path };
+        Path::new(plain).extension().is_some_and(|found| found.eq_ignore_ascii_case(self.format_extension()))
+    }
+}
 
 enum Encoder {
     Parquet(Box<ArrowWriter<Sink>>),
@@ -83,7 +104,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn create(path: &Path, style: &Style, schema: &SharedSchema) -> Result<Self> {
         let file = File::create(path).map_err(|error| Error::io("create", path, &error))?;
-        let sink = BufWriter::with_capacity(256 * 1024, file);
+        let sink = Sink::new(file, style.packing).map_err(|error| Error::io("create", path, &error))?;
         let mut header = None;
         let encoder = match style.format {
             FileFormat::Parquet | FileFormat::Avro => {
@@ -105,6 +126,10 @@ impl Writer {
             FileFormat::Arrow => Encoder::Arrow(Box::new(FileWriter::try_new(sink, schema)?)),
         };
         Ok(Self { path: path.to_owned(), encoder, schema: Arc::clone(schema), header })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -150,7 +175,7 @@ impl Writer {
                 writer.into_inner()?
             }
         };
-        let mut file = sink.into_inner().map_err(|error| failed(error.into_error()))?;
+        let mut file = sink.finish().map_err(failed)?;
         file.flush().map_err(failed)?;
         if durable {
             file.sync_all().map_err(failed)?;
