@@ -2,13 +2,16 @@
 
 mod commit;
 mod folder;
+mod objects;
 mod parquet;
+mod sink;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
@@ -17,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use towpath_model::etl::{FileTarget, WriteMode};
 
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 
 pub(crate) use commit::Aside;
+pub(crate) use objects::Bucket;
 pub(crate) use writer::{Style, Writer};
 
 /// What a load says when it is done: its XCom.
@@ -50,18 +55,16 @@ pub(crate) fn parquet_properties(compression: Option<&str>, row_group_rows: Opti
 }
 
 /// Writes all rows to a target, whole or not at all.
-pub(crate) async fn load(target: &FileTarget, folder: &Path, rows: SendableRecordBatchStream) -> Result<Loaded> {
+pub(crate) async fn load(
+    target: &FileTarget,
+    folder: &Path,
+    rows: SendableRecordBatchStream,
+    measure: &Arc<Measure>,
+) -> Result<Loaded> {
     let start = Instant::now();
     let path = folder.join(&target.path);
     let style = Style::of(target);
-    let is_file = target.partition_by.is_empty() && has_extension(&target.path, style.extension());
-    if is_file && target.mode == WriteMode::Append {
-        return Err(Error::lasting(format!(
-            "`{}` is one file, which mode append cannot add to; name a folder, without `.{}`",
-            target.path,
-            style.extension()
-        )));
-    }
+    let is_file = is_file(target, &style)?;
     if path.symlink_metadata().is_ok_and(|found| found.is_dir() == is_file) {
         let (there, wanted) = if is_file { ("folder", "file") } else { ("file", "folder") };
         return Err(Error::lasting(format!("`{}` is a {there}, and the target is a {wanted}", path.display())));
@@ -69,20 +72,22 @@ pub(crate) async fn load(target: &FileTarget, folder: &Path, rows: SendableRecor
     if let Some(done) = commit::check_mode(&path, target.mode)? {
         return Ok(done);
     }
-    let target = target.clone();
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(2);
+    let (target, measure) = (target.clone(), Arc::clone(measure));
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(2);
     let schema = rows.schema();
     let work = tokio::task::spawn_blocking(move || {
         let aside = Aside::new(&path)?;
         let mut output = if is_file {
-            folder::Output::file(&aside, &path, style, &schema)?
+            folder::Output::file(aside.path(), aside.id(), &path, style, &schema)?
         } else {
-            folder::Output::folder(&aside, style, &schema, &target.partition_by)?
+            folder::Output::folder(aside.path(), aside.id(), style, &schema, &target.partition_by)?
         };
         while let Some(batch) = receiver.blocking_recv() {
-            output.write(&batch?)?;
+            let batch = batch?;
+            measure.add_rows(batch.num_rows());
+            measure.time(|| output.write(&batch))?;
         }
-        let written = output.finish()?;
+        let written = measure.time(|| output.finish())?;
         let ignored = !aside.commit(&path, target.mode, is_file)?;
         Ok::<_, Error>(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds: 0.0, ignored })
     });
@@ -93,10 +98,7 @@ pub(crate) async fn load(target: &FileTarget, folder: &Path, rows: SendableRecor
 }
 
 /// Passes rows on until they end, one fails, or nobody wants them any more.
-pub(crate) async fn pump(
-    mut rows: SendableRecordBatchStream,
-    sender: &tokio::sync::mpsc::Sender<Result<datafusion::arrow::array::RecordBatch>>,
-) {
+pub(crate) async fn pump(mut rows: SendableRecordBatchStream, sender: &tokio::sync::mpsc::Sender<Result<RecordBatch>>) {
     while let Some(batch) = rows.next().await {
         let failed = batch.is_err();
         if sender.send(batch.map_err(Into::into)).await.is_err() || failed {
@@ -105,8 +107,17 @@ pub(crate) async fn pump(
     }
 }
 
-fn has_extension(path: &str, extension: &str) -> bool {
-    Path::new(path).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+/// Whether a target is one file, and not a folder of them.
+fn is_file(target: &FileTarget, style: &Style) -> Result<bool> {
+    let is_file = target.partition_by.is_empty() && style.is_name_of_file(&target.path);
+    if is_file && target.mode == WriteMode::Append {
+        return Err(Error::lasting(format!(
+            "`{}` is one file, which mode append cannot add to; name a folder, without `.{}`",
+            target.path,
+            style.extension()
+        )));
+    }
+    Ok(is_file)
 }
 
 /// A schema that is shared.

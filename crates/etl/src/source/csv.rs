@@ -5,7 +5,6 @@
 
 mod plain;
 
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -23,11 +22,12 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use towpath_model::etl::{Compression, FileSource};
 
 use super::infer;
-use super::paths::SourceFile;
+use super::paths::{Place, SourceFile};
 use super::records::{Dialect, Piece, Pieces, end_of_record, line_of};
 use crate::error::{Error, Result};
+use crate::measure::{Measure, Meter};
 use crate::session::BATCH_ROWS;
-use crate::{stream, types};
+use crate::{remote, stream, types};
 
 /// Rows that types are inferred from.
 const INFER_ROWS: usize = 10_000;
@@ -55,7 +55,7 @@ struct Column {
 }
 
 /// The rows of CSV files.
-pub(super) fn open(
+pub(super) async fn open(
     session: &SessionContext,
     source: &FileSource,
     files: &[SourceFile],
@@ -81,24 +81,38 @@ pub(super) fn open(
         compression: source.compression,
         columns: Vec::new(),
     };
-    format.columns = columns(source, files, &format, as_text)?;
+    let (source, looked_at, names) = (source.clone(), files.to_vec(), as_text.to_vec());
+    let look = tokio::task::spawn_blocking(move || {
+        format.columns = columns(&source, &looked_at, &format, &names)?;
+        Ok::<_, Error>(format)
+    });
+    let format = look.await.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))?;
     let schema = Arc::new(Schema::new(
         format.columns.iter().map(|column| Field::new(&column.name, column.kind.clone(), true)).collect::<Vec<_>>(),
     ));
     let (format, files) = (Arc::new(format), files.to_vec());
     let cores = session.copied_config().target_partitions();
     let result = Arc::clone(&schema);
-    stream::table_of_columns(session, schema, "csv", move |_, wanted| {
+    let meter = Meter::of(session);
+    for file in files.iter().filter(|file| !matches!(file.place, Place::Web(_))) {
+        meter.expects(file.size());
+    }
+    let stage = stream::Stage::source("csv", super::shown(&files));
+    // The meter holds this table, so the table must not hold the meter.
+    let meter = Arc::downgrade(&meter);
+    stream::table_of_columns(session, schema, stage, move |_, wanted, measure| {
+        let meter = meter.upgrade().unwrap_or_default();
         let columns = wanted.iter().map(|at| format.columns[*at].clone()).collect();
-        Ok(read(&files, &format, &Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns }), cores))
+        let wanted = Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns });
+        Ok(read(&files, &format, &wanted, cores, &meter, measure))
     })
 }
 
 /// The columns of the result, by the first file.
 fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: &[String]) -> Result<Vec<Column>> {
     let first = &files[0];
-    let place = first.path.display().to_string();
-    let mut pieces = Pieces::new(reader(&first.path, format)?, format.dialect);
+    let place = first.shown();
+    let mut pieces = Pieces::new(reader(first, first.open()?, format)?, format.dialect);
     let piece = pieces.next_piece().map_err(|error| error.within(&place))?;
     let mut piece = piece.unwrap_or(Piece { bytes: Vec::new(), first_line: 1 });
     let declared = &source.columns;
@@ -215,9 +229,8 @@ fn take_header(piece: &mut Piece, format: &Format) -> Option<Vec<String>> {
 }
 
 /// The text of a file, as UTF-8.
-fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send>> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, &error))?;
-    let name = path.to_string_lossy().to_lowercase();
+fn reader(file: &SourceFile, raw: Box<dyn Read + Send>, format: &Format) -> Result<Box<dyn Read + Send>> {
+    let name = file.shown().to_lowercase();
     let by_name = || match name.rsplit('.').next() {
         Some("gz" | "gzip") => Compression::Gzip,
         Some("bz2") => Compression::Bzip2,
@@ -232,14 +245,14 @@ fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send
         Compression::Xz => FileCompressionType::XZ,
         Compression::Zstd => FileCompressionType::ZSTD,
     };
-    let mut bytes = compression.convert_read(file)?;
+    let mut bytes = compression.convert_read(raw)?;
     if let Some(encoding) = format.encoding {
         return Ok(Box::new(encoding_rs_io::DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(bytes)));
     }
     // A byte order mark is no part of the first name.
     let mut start = Vec::with_capacity(3);
     let read = bytes.by_ref().take(3).read_to_end(&mut start);
-    read.map_err(|error| Error::io("read", path, &error))?;
+    read.map_err(|error| remote::carried(&error).unwrap_or_else(|| Error::passing(error.to_string())))?;
     if start == b"\xEF\xBB\xBF" {
         start.clear();
     }
@@ -253,27 +266,35 @@ struct Wanted {
 }
 
 /// All rows of all files, in order.
-fn read(files: &[SourceFile], format: &Arc<Format>, wanted: &Arc<Wanted>, cores: usize) -> SendableRecordBatchStream {
+fn read(
+    files: &[SourceFile],
+    format: &Arc<Format>,
+    wanted: &Arc<Wanted>,
+    cores: usize,
+    meter: &Arc<Meter>,
+    measure: &Arc<Measure>,
+) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
-    let (cut, todo) = (Arc::clone(format), files.to_vec());
+    let (cut, todo, meter) = (Arc::clone(format), files.to_vec(), Arc::clone(meter));
     tokio::task::spawn_blocking(move || {
         for file in todo {
             let file = Arc::new(file);
-            if let Err(error) = send_pieces(&file, &cut, &sender) {
+            if let Err(error) = send_pieces(&file, &cut, &meter, &sender) {
                 // Nobody listens any more where this fails.
-                let _ = sender.blocking_send(Err(error.within(&file.path.display().to_string())));
+                let _ = sender.blocking_send(Err(error.within(&file.shown())));
                 return;
             }
         }
     });
     let pieces = futures::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
-    let (parse, result) = (Arc::clone(format), Arc::clone(wanted));
+    let (parse, result, measure) = (Arc::clone(format), Arc::clone(wanted), Arc::clone(measure));
     let batches = pieces
         .map(move |work: Result<Work>| {
-            let (format, wanted) = (Arc::clone(&parse), Arc::clone(&result));
+            let (format, wanted, measure) = (Arc::clone(&parse), Arc::clone(&result), Arc::clone(&measure));
             async move {
                 let work = work?;
-                let parsed = tokio::task::spawn_blocking(move || parse_piece(&work, &format, &wanted)).await;
+                let parse = move || measure.time(|| parse_piece(&work, &format, &wanted));
+                let parsed = tokio::task::spawn_blocking(parse).await;
                 parsed.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))
             }
         })
@@ -295,9 +316,10 @@ struct Work {
 fn send_pieces(
     file: &Arc<SourceFile>,
     format: &Format,
+    meter: &Arc<Meter>,
     sender: &tokio::sync::mpsc::Sender<Result<Work>>,
 ) -> Result<()> {
-    let mut pieces = Pieces::new(reader(&file.path, format)?, format.dialect);
+    let mut pieces = Pieces::new(reader(file, file.open_metered(meter)?, format)?, format.dialect);
     let own = || format.columns.iter().filter(|column| !column.of_folder);
     let mut names: Option<Arc<Vec<String>>> =
         (!format.header).then(|| Arc::new(own().map(|column| column.name.clone()).collect()));
@@ -323,7 +345,7 @@ fn send_pieces(
 }
 
 fn parse_piece(work: &Work, format: &Format, wanted: &Wanted) -> Result<Vec<RecordBatch>> {
-    let place = work.file.path.display().to_string();
+    let place = work.file.shown();
     if let Some(plain) = plain::Plain::cut(&work.piece.bytes, work.names.len(), format.dialect) {
         let starts = (0..plain.rows()).step_by(BATCH_ROWS);
         let batch = |start: usize| {
@@ -369,7 +391,7 @@ impl Wanted {
             };
             columns.push(values.map_err(|(at, value)| {
                 let line = line_of(&work.piece.bytes, work.piece.first_line, first + at, format.dialect);
-                misfit(&work.file.path.display().to_string(), line, column, &value)
+                misfit(&work.file.shown(), line, column, &value)
             })?);
         }
         // Where nothing but the number of rows is wanted there are no columns.

@@ -1,7 +1,7 @@
 //! One file of rows.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use datafusion::parquet::file::properties::EnabledStatistics;
 use towpath_model::etl::{FileFormat, FileTarget};
 
 use super::parquet::ParquetWriter;
+use super::sink::{Packing, Sink};
 use super::{SharedSchema, parquet_properties};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     pub(crate) format: FileFormat,
+    /// Of Parquet.
     pub(crate) compression: Option<String>,
+    /// Of text, as a whole.
+    pub(crate) packing: Packing,
     pub(crate) row_group_rows: Option<usize>,
     /// Parquet: smallest and largest values of columns, by which readers pass over what they do not need.
     pub(crate) statistics: bool,
@@ -36,6 +40,12 @@ impl Style {
         Self {
             format: target.format,
             compression: target.compression.clone(),
+            packing: match target.format {
+                FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson => {
+                    Packing::of(target.compression.as_deref(), &target.path)
+                }
+                FileFormat::Parquet | FileFormat::Avro | FileFormat::Arrow => Packing::None,
+            },
             row_group_rows: target.row_group_size,
             statistics: true,
             header: target.header.unwrap_or(true),
@@ -50,6 +60,7 @@ impl Style {
             format: FileFormat::Parquet,
             // Written once and read once or twice: speed counts more than size.
             compression: Some("lz4".to_owned()),
+            packing: Packing::None,
             row_group_rows: None,
             // They are read whole.
             statistics: false,
@@ -59,7 +70,12 @@ impl Style {
         }
     }
 
-    pub(crate) fn extension(&self) -> &'static str {
+    /// How the names of files end.
+    pub(crate) fn extension(&self) -> String {
+        format!("{}{}", self.format_extension(), self.packing.extension())
+    }
+
+    fn format_extension(&self) -> &'static str {
         match self.format {
             FileFormat::Csv => "csv",
             FileFormat::Json | FileFormat::Ndjson => "ndjson",
@@ -67,9 +83,14 @@ impl Style {
             FileFormat::Arrow => "arrow",
         }
     }
-}
 
-type Sink = BufWriter<File>;
+    /// Whether a path is called as a file of this format, and not as a folder.
+    pub(crate) fn is_name_of_file(&self, path: &str) -> bool {
+        let is_text = matches!(self.format, FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson);
+        let plain = if is_text { Packing::strip(path) } else { path };
+        Path::new(plain).extension().is_some_and(|found| found.eq_ignore_ascii_case(self.format_extension()))
+    }
+}
 
 enum Encoder {
     Parquet(Box<ParquetWriter<Sink>>),
@@ -89,7 +110,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn create(path: &Path, style: &Style, schema: &SharedSchema) -> Result<Self> {
         let file = File::create(path).map_err(|error| Error::io("create", path, &error))?;
-        let sink = BufWriter::with_capacity(256 * 1024, file);
+        let sink = Sink::new(file, style.packing).map_err(|error| Error::io("create", path, &error))?;
         let mut header = None;
         let encoder = match style.format {
             FileFormat::Parquet | FileFormat::Avro => {
@@ -116,6 +137,10 @@ impl Writer {
             FileFormat::Arrow => Encoder::Arrow(Box::new(FileWriter::try_new(sink, schema)?)),
         };
         Ok(Self { path: path.to_owned(), encoder, schema: Arc::clone(schema), header })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -161,7 +186,7 @@ impl Writer {
                 writer.into_inner()?
             }
         };
-        let mut file = sink.into_inner().map_err(|error| failed(error.into_error()))?;
+        let mut file = sink.finish().map_err(failed)?;
         file.flush().map_err(failed)?;
         if durable {
             file.sync_all().map_err(failed)?;

@@ -8,7 +8,8 @@ const MEMORY: ArgSpec = arg(
     "Most data memory that the task may have, such as 500MB; what does not fit goes to disk",
 );
 const CORES: ArgSpec = arg("cores", ArgKind::Integer, "Most processor cores that it uses (default all)");
-const EXPLAIN: ArgSpec = arg("explain", ArgKind::Bool, "Write the plan to the log before it runs (default false)");
+const EXPLAIN: ArgSpec =
+    arg("explain", ArgKind::Bool, "Write the plan to the log, before it runs and as measured (default false)");
 const STEPS: ArgSpec = arg(
     "steps",
     ArgKind::List,
