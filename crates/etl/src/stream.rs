@@ -99,8 +99,7 @@ pub(crate) fn table(
     Ok(session.read_table(Arc::new(table))?)
 }
 
-type MakeColumns =
-    dyn Fn(Arc<TaskContext>, &[usize], &Arc<Measure>) -> Result<SendableRecordBatchStream> + Send + Sync;
+type MakeColumns = dyn Fn(Arc<TaskContext>, &[usize], &Arc<Measure>) -> Result<SendableRecordBatchStream> + Send + Sync;
 
 /// A table whose maker is told which columns are read, and makes no others.
 struct OfColumns {
@@ -138,8 +137,7 @@ impl TableProvider for OfColumns {
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&wanted)?);
         let make = Arc::clone(&self.make);
-        let make =
-            Box::new(move |context: Arc<TaskContext>, measure: &Arc<Measure>| make(context, &wanted, measure));
+        let make = Box::new(move |context: Arc<TaskContext>, measure: &Arc<Measure>| make(context, &wanted, measure));
         let measure = Arc::new(Measure::default());
         let made: Arc<dyn PartitionStream> = Arc::new(Made {
             schema: Arc::clone(&schema),

@@ -75,6 +75,7 @@ pub(crate) async fn load(
     let (target, measure) = (target.clone(), Arc::clone(measure));
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(2);
     let schema = rows.schema();
+    let (mode, place) = (target.mode, path.clone());
     let work = tokio::task::spawn_blocking(move || {
         let aside = Aside::new(&path)?;
         let mut output = if is_file {
@@ -87,14 +88,17 @@ pub(crate) async fn load(
             measure.add_rows(batch.num_rows());
             measure.time(|| output.write(&batch))?;
         }
-        let written = measure.time(|| output.finish())?;
-        let ignored = !aside.commit(&path, target.mode, is_file)?;
-        Ok::<_, Error>(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds: 0.0, ignored })
+        Ok::<_, Error>((measure.time(|| output.finish())?, aside))
     });
     pump(rows, &sender).await;
     drop(sender);
-    let loaded = work.await.unwrap_or_else(|error| Err(Error::passing(format!("a writer has ended: {error}"))))?;
-    Ok(Loaded { seconds: start.elapsed().as_secs_f64(), ..loaded })
+    let died = |error: tokio::task::JoinError| Error::passing(format!("a writer has ended: {error}"));
+    let (written, aside) = work.await.map_err(died)??;
+    // Only here is it known that all rows have come: the channel closes as well when this load is given up, or panics.
+    let commit = tokio::task::spawn_blocking(move || aside.commit(&place, mode, is_file));
+    let ignored = !commit.await.map_err(died)??;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds, ignored })
 }
 
 /// Passes rows on until they end, one fails, or nobody wants them any more.
@@ -122,3 +126,67 @@ fn is_file(target: &FileTarget, style: &Style) -> Result<bool> {
 
 /// A schema that is shared.
 pub(crate) type SharedSchema = Arc<datafusion::arrow::datatypes::Schema>;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+    use super::*;
+
+    /// One batch, and then what `then` does.
+    fn rows(then: impl FnOnce() -> bool + Send + 'static) -> SendableRecordBatchStream {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap();
+        let first = futures::stream::iter([Ok(batch)]);
+        let rest = futures::stream::once(async move { if then() { std::future::pending().await } else { None } });
+        Box::pin(RecordBatchStreamAdapter::new(schema, first.chain(rest.filter_map(std::future::ready))))
+    }
+
+    async fn written(folder: &Path, rows: SendableRecordBatchStream) -> Result<Loaded> {
+        let target = FileTarget {
+            format: towpath_model::etl::FileFormat::Csv,
+            path: "out".to_owned(),
+            partition_by: Vec::new(),
+            mode: WriteMode::Overwrite,
+            compression: None,
+            row_group_size: None,
+            header: None,
+            delimiter: None,
+            null_value: None,
+            connection: None,
+        };
+        load(&target, folder, rows, &Arc::default()).await
+    }
+
+    /// A load that is dropped or panics between two batches has not seen all rows, although its channel closes as at the end.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_load_that_is_given_up_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let there = || std::fs::read_dir(&path).unwrap().filter(|it| it.as_ref().unwrap().file_name() == "out").count();
+        let given_up = tokio::time::timeout(Duration::from_millis(200), written(&path, rows(|| true))).await;
+        assert!(given_up.is_err());
+        let of_panic = path.clone();
+        let panicked =
+            tokio::spawn(async move { written(&of_panic, rows(|| panic!("in the middle"))).await.map(drop) });
+        assert!(panicked.await.is_err_and(|error| error.is_panic()));
+        // The writers end in their own time, and take their hidden folders along.
+        let hidden = || {
+            let entries = std::fs::read_dir(&path).unwrap().flatten();
+            entries.filter(|it| it.file_name().to_string_lossy().contains(".towpath-")).count()
+        };
+        for _ in 0..200 {
+            if hidden() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!((there(), hidden()), (0, 0));
+        assert_eq!(written(&path, rows(|| false)).await.unwrap().rows, 2);
+        assert_eq!(there(), 1);
+    }
+}

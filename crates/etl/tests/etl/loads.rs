@@ -90,8 +90,10 @@ fn a_load_that_fails_or_was_killed_leaves_the_old_data() {
     // What a killed load leaves: a hidden folder, whose lock nobody holds.
     kitchen.file(".out.towpath-0123/_lock", "");
     kitchen.file(".out.towpath-0123/data/part.parquet", "half");
+    // And what one leaves that was killed before it had a lock.
+    kitchen.file(".out.towpath-4567/data/part.parquet", "half");
     load(&kitchen, "k,v\nb,2\n", json!({"parquet": "out"})).unwrap();
-    assert!(!kitchen.path().join(".out.towpath-0123").exists());
+    assert!(!kitchen.path().join(".out.towpath-0123").exists() && !kitchen.path().join(".out.towpath-4567").exists());
     assert_eq!(rows(&kitchen, json!({"parquet": "out"})), "k,v\nb,2\n");
 }
 

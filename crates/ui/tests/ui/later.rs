@@ -167,6 +167,7 @@ async fn what_an_attempt_left_behind() {
         let evidence = Evidence {
             rendered: rendered.as_object().cloned(),
             usage: Some(Usage { cpu_ms: 1_250, peak_bytes: 64_000_000 }),
+            ..Evidence::default()
         };
         let report = Report {
             key: task.key.clone(),
