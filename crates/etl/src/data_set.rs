@@ -15,6 +15,7 @@ use towpath_model::etl::{ColumnProfile, Field, Manifest, Rejects};
 use towpath_model::expand::MAX_MAP_LENGTH;
 
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::target::{SharedSchema, pump};
@@ -33,20 +34,23 @@ pub(crate) async fn publish(
     location: &Path,
     report: &Arc<Report>,
     partition_by: &[String],
+    measure: &Arc<Measure>,
 ) -> Result<Manifest> {
     let start = Instant::now();
     let schema = rows.schema();
     let mut files = Files::create(aside, &schema, partition_by)?;
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(2);
     let (profiled, to_profile) = tokio::sync::mpsc::channel::<RecordBatch>(4);
+    let written = Arc::clone(measure);
     let writing = tokio::task::spawn_blocking(move || {
         while let Some(batch) = receiver.blocking_recv() {
             let batch = batch?;
-            files.write(&batch)?;
+            written.add_rows(batch.num_rows());
+            written.time(|| files.write(&batch))?;
             // The profile has failed, which its own end tells.
             let _ = profiled.blocking_send(batch);
         }
-        files.finish()
+        written.time(|| files.finish())
     });
     let profiling = profile(&schema, to_profile);
     pump(rows, &sender).await;

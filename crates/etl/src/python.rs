@@ -12,7 +12,7 @@ use towpath_operators::process::WorkFolder;
 use crate::database::Connections;
 use crate::error::{Error, Result};
 use crate::job::{Job, Output};
-use crate::operator::{Options, location, run_process};
+use crate::operator::{owner, Options, location, run_process};
 
 /// Publishes data sets of tasks that are no data tasks.
 #[derive(Debug, Clone)]
@@ -73,5 +73,6 @@ fn job(attempt: &Attempt, source: Source, output: Output, scratch: PathBuf) -> J
         explain: false,
         partition_by: Vec::new(),
         rows_to: None,
+        owner: owner(attempt),
     }
 }

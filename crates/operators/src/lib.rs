@@ -20,6 +20,7 @@ pub mod data_sets;
 pub mod database;
 pub mod http;
 pub mod log;
+pub mod object_storage;
 pub mod process;
 pub mod python;
 pub mod registry;

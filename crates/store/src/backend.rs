@@ -34,6 +34,7 @@ pub(crate) trait Backend:
     + crate::alerts::AlertRows
     + crate::assets::AssetRows
     + crate::access::AccessRows
+    + crate::evidence::EvidenceRows
     + crate::explain::ExplainRows
     + crate::listing::ListRows
     + crate::overview::OverviewRows
@@ -64,6 +65,7 @@ pub(crate) trait Tx:
     + crate::alerts::AlertStatements
     + crate::assets::AssetStatements
     + crate::staging::StagingStatements
+    + crate::evidence::EvidenceStatements
     + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.

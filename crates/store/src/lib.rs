@@ -29,11 +29,13 @@ mod alerts;
 mod assets;
 mod backend;
 mod batch;
+mod counts;
 mod crypto;
 mod dags;
 mod engine;
 mod environment;
 mod error;
+mod evidence;
 mod explain;
 mod jobs;
 mod listing;
@@ -69,6 +71,7 @@ pub use engine::create_run::{Created, NewRun};
 pub use engine::delete::Deletion;
 pub use engine::report::{Claim, Reply, Report, ReportOutcome};
 pub use error::{Error, redact};
+pub use evidence::{Evidence, RENDERED_RUNS, Rendered, Usage};
 pub use explain::{
     AwaitedAsset, DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told,
 };
@@ -94,10 +97,12 @@ struct Inner {
     backend: Arc<dyn backend::Backend>,
     versions: dags::VersionCache,
     runs: reads::RunCache,
+    counts: counts::Counts,
     key: Key,
     environment: environment::Environment,
     wakes: Wakes,
     files: values::Files,
+    triggers: engine::triggers::Triggers,
 }
 
 /// How to open a store.
@@ -134,10 +139,12 @@ impl Store {
                 backend,
                 versions: dags::VersionCache::default(),
                 runs: reads::RunCache::default(),
+                counts: counts::Counts::default(),
                 key: options.key,
                 environment: environment::Environment::of_process(),
                 wakes,
                 files: values::Files::default(),
+                triggers: engine::triggers::Triggers::default(),
             }),
         })
     }

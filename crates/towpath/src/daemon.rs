@@ -330,7 +330,7 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
             Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
         }),
     });
-    let pages = pages.merge(towpath_ui::access(auth.clone(), store.clone()));
+    let pages = pages.merge(towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock)));
     let state = towpath_api::State::new(towpath_api::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),

@@ -85,7 +85,7 @@ impl Server {
             settings: [].into(),
             test_connection: None,
         });
-        let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone()));
+        let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone(), Arc::clone(&world.clock) as _));
         Self { router: towpath_api::app(state, pages), auth, world }
     }
 

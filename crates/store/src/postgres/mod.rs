@@ -2,6 +2,7 @@
 
 mod access_sql;
 mod asset_sql;
+mod evidence_sql;
 mod flow_sql;
 mod listing_sql;
 mod overview_sql;

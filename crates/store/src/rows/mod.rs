@@ -6,6 +6,7 @@ mod alerts;
 mod assets;
 mod backfill;
 mod dags;
+mod evidence;
 mod explain;
 mod flow;
 mod jobs;

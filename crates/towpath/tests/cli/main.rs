@@ -13,6 +13,7 @@ mod dags;
 mod data_sets;
 mod environment;
 mod etl;
+mod etl_examples;
 mod explain;
 mod flow;
 mod help;
