@@ -37,6 +37,9 @@ pub(crate) trait Backend:
     + crate::explain::ExplainRows
     + crate::listing::ListRows
     + crate::overview::OverviewRows
+    + crate::changes::ChangeRows
+    + crate::webhooks::WebhookRows
+    + crate::identities::IdentityRows
     + Send
     + Sync
     + std::fmt::Debug

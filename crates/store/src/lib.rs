@@ -29,12 +29,14 @@ mod alerts;
 mod assets;
 mod backend;
 mod batch;
+mod changes;
 mod crypto;
 mod dags;
 mod engine;
 mod environment;
 mod error;
 mod explain;
+mod identities;
 mod jobs;
 mod listing;
 mod logs;
@@ -46,6 +48,7 @@ mod secrets;
 mod sqlite;
 mod time;
 mod wake;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -59,6 +62,7 @@ pub use assets::{
     EventSource, QueueFilter, QueuedEvents,
 };
 pub use backend::Dialect;
+pub use changes::{RunStanding, TaskStanding};
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};
 pub use engine::backfill::{BackfillAction, BackfillDate, BackfillRecord, MAX_BACKFILL_RUNS, NewBackfill, Reprocess};
@@ -76,6 +80,7 @@ pub use logs::{LogChunk, LogKey};
 pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunTime, Upcoming};
 pub use records::*;
 pub use wake::{Topic, Wakes};
+pub use webhooks::{WebhookRecord, WebhookSecrets};
 
 /// Result of a step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

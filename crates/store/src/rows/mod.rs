@@ -5,9 +5,11 @@ mod access;
 mod alerts;
 mod assets;
 mod backfill;
+mod changes;
 mod dags;
 mod explain;
 mod flow;
+mod identities;
 mod jobs;
 mod listing;
 mod overview;
@@ -16,6 +18,7 @@ mod runs;
 mod secrets;
 mod tasks;
 mod version;
+mod webhooks;
 
 use std::str::FromStr;
 

@@ -19,8 +19,9 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("variables", &["set", "delete", "import"]),
     ("connections", &["add", "delete"]),
     ("pools", &["set", "delete"]),
-    ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "login-link"]),
+    ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "link", "login-link"]),
     ("tokens", &["create", "revoke"]),
+    ("webhooks", &["create", "revoke"]),
     ("assets", &["trigger", "clear-queue"]),
 ];
 

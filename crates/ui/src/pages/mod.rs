@@ -4,6 +4,7 @@ pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod dag;
 pub(crate) mod dags;
+pub(crate) mod docs;
 pub(crate) mod home;
 pub(crate) mod log;
 pub(crate) mod pause;
