@@ -1,4 +1,7 @@
-// The grid: a click or Enter opens a task instance, arrows move, `c` clears, `l` goes to the log, `/` filters.
+// The grid: a click or Enter shows a task instance beside it, `o` opens its page, arrows move, `c` clears, `l` goes to
+// the log, `/` filters.
+import { isPanelOpen, openPanel } from "./panel.js";
+
 export const watchGrid = () => {
   const grid = document.getElementById("grid");
   if (!grid) return;
@@ -34,8 +37,12 @@ export const watchGrid = () => {
     const cell = event.target.closest("tbody td");
     if (!cell) return;
     const at = address(cell);
-    if (at && (event.ctrlKey || event.metaKey)) window.open(`${at.run}/tasks/${at.task}`);
-    else open(cell);
+    if (!at) return;
+    if (event.ctrlKey || event.metaKey) window.open(`${at.run}/tasks/${at.task}`);
+    else {
+      go(cell);
+      openPanel(`${at.run}/tasks/${at.task}`);
+    }
   });
   grid.addEventListener("mouseover", (event) => light(event.target.closest("tbody td, tbody th")));
   grid.addEventListener("mouseleave", () => light(null));
@@ -53,12 +60,18 @@ export const watchGrid = () => {
       const [down, right] = moves[event.key];
       const row = rows()[rows().indexOf(cell.parentElement) + down];
       const place = Math.max(1, cell.cellIndex + right);
-      go(row?.cells[place]);
+      const next = row?.cells[place];
+      go(next);
+      // The panel follows, and the focus stays in the grid.
+      const at = next && isPanelOpen() && address(next);
+      if (at) openPanel(`${at.run}/tasks/${at.task}`, false);
     } else if (cell && event.key === "Enter") {
       const fold = cell.parentElement.querySelector(".fold");
+      const at = address(cell);
       if (fold) fold.click();
-      else open(cell);
-    } else if (cell && event.key === "l") open(cell, "#log");
+      else if (at) openPanel(`${at.run}/tasks/${at.task}`);
+    } else if (cell && event.key === "o") open(cell);
+    else if (cell && event.key === "l") open(cell, "#log");
     else if (cell && event.key === "c") {
       const at = address(cell);
       if (at) location.assign(`${at.run}/clear?task=${at.task}&downstream=1`);

@@ -54,7 +54,7 @@ export const fetchPage = async (address) => {
 
 const tries = (page) => page.getElementById("tries")?.childElementCount;
 
-const refresh = async () => {
+export const refresh = async () => {
   const before = tries(document);
   const page = await fetchPage(location.href);
   if (!page) return;

@@ -68,27 +68,73 @@ const watchGap = (log) => {
   });
 };
 
+/// Makes sure that line `n` is there; `seq` is its chunk and `first` the first line of that.
+const bring = async (log, n, seq, first) => {
+  if (document.getElementById(`L${n}`)) return;
+  const after = Math.max(0, n - 20);
+  const reply = await fetch(`${log.dataset.more}&from=${seq}&line=${first}&after=${after}&until=${n + 200}`);
+  if (!reply.ok) return;
+  const lines = document.createElement("template");
+  lines.innerHTML = await reply.text();
+  const next = [...log.children].find((item) => item.id && number(item) > n);
+  for (const item of [...lines.content.children]) {
+    if (document.getElementById(item.id)) continue;
+    // What is there already may begin in the middle of what has come.
+    if (next && number(item) > number(next)) break;
+    log.insertBefore(item, next && log.contains(next) ? placeFor(log, item, next) : null);
+  }
+};
+
+/// Before `next`, and before the note on what is left out there if the line comes before that as well.
+const placeFor = (log, item, next) => {
+  const note = next.previousElementSibling;
+  const isInGap = note?.classList.contains("gap") && note.dataset.after && number(item) > Number(note.dataset.after);
+  return isInGap || !note?.classList.contains("gap") ? next : note;
+};
+
+// The server looks through the whole log, however much of it is on the page.
 const search = (log) => {
   const [field, hits] = [document.getElementById("log-search"), document.getElementById("log-hits")];
+  const [address, values] = log.dataset.more.split("?");
   let found = [];
+  let total = 0;
   let at = -1;
-  const show = (step) => {
+  let timer;
+  let latest = 0;
+  const show = async (step) => {
     if (found.length === 0) return;
-    found[at]?.classList.remove("at");
+    log.querySelector(".at")?.classList.remove("at");
     at = (at + step + found.length) % found.length;
-    found[at].classList.add("at");
-    found[at].scrollIntoView({ block: "center" });
-    hits.textContent = `${at + 1} of ${found.length}`;
+    const mine = latest;
+    const [n, seq, first] = found[at];
+    await bring(log, n, seq, first);
+    if (mine !== latest) return;
+    const item = document.getElementById(`L${n}`);
+    item?.classList.add("at", "hit");
+    item?.scrollIntoView({ block: "center" });
+    const more = total > found.length ? ` (the first of ${total})` : "";
+    hits.textContent = `${at + 1} of ${found.length}${more}`;
+  };
+  const look = async () => {
+    const mine = ++latest;
+    const text = field.value;
+    for (const item of log.querySelectorAll(".hit")) item.classList.remove("hit", "at");
+    found = [];
+    at = -1;
+    hits.textContent = text ? "looking" : "";
+    if (!text) return;
+    const reply = await fetch(`${address}/find?${values}&q=${encodeURIComponent(text)}`).catch(() => null);
+    const answer = reply?.ok ? await reply.json() : null;
+    if (mine !== latest) return;
+    if (!answer) return void (hits.textContent = "the server does not answer");
+    [found, total] = [answer.lines, answer.total];
+    for (const [n] of found) document.getElementById(`L${n}`)?.classList.add("hit");
+    if (total === 0) hits.textContent = "nothing found";
+    show(1);
   };
   field.addEventListener("input", () => {
-    for (const item of found) item.classList.remove("hit", "at");
-    const text = field.value.toLowerCase();
-    const lines = [...log.querySelectorAll("li:not(.gap)")];
-    found = text ? lines.filter((item) => item.lastElementChild.textContent.toLowerCase().includes(text)) : [];
-    for (const item of found) item.classList.add("hit");
-    hits.textContent = text ? (found.length ? `${found.length} lines` : "nothing found") : "";
-    at = -1;
-    show(1);
+    clearTimeout(timer);
+    timer = setTimeout(look, 200);
   });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") {

@@ -4,10 +4,13 @@ const places = [
   ["DAGs", "/dags"],
   ["Runs", "/runs"],
   ["Failed runs", "/runs?state=failed"],
+  ["Assets", "/assets"],
   ["Connections", "/admin/connections"],
   ["Variables", "/admin/variables"],
   ["Pools", "/admin/pools"],
   ["Workers", "/admin/workers"],
+  ["Users and tokens", "/admin/users"],
+  ["Audit", "/admin/audit"],
   ["Configuration", "/admin/config"],
 ];
 

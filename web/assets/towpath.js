@@ -6,6 +6,7 @@ import { watchGrid } from "./grid.js";
 import { keepFresh } from "./live.js";
 import { watchLog } from "./log.js";
 import { watchPalette } from "./palette.js";
+import { watchPanel } from "./panel.js";
 import { watchSearch } from "./search.js";
 import { watchZone } from "./zone.js";
 
@@ -57,5 +58,6 @@ watchSearch();
 watchPalette();
 watchGrid();
 watchGraph();
+watchPanel();
 watchLog();
 keepFresh();

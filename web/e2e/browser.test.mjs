@@ -30,12 +30,13 @@ tasks:
       if [ ! -e "${folder}/mended" ]; then echo "the mill is broken" >&2; exit 3; fi
     dependencies: [start]
   work.sturdy: { operator: bash, bash_command: "echo fine", dependencies: [start] }
-  done: { operator: bash, bash_command: "echo done", dependencies: [work.fragile, work.sturdy] }
+  done: { operator: bash, bash_command: "echo done for {{ params.who }}", dependencies: [work.fragile, work.sturdy], outlets: [flour] }
 `;
 
 before(async () => {
   mkdirSync(join(folder, "dags"));
   writeFileSync(join(folder, "dags", "mill.yaml"), DAG);
+  writeFileSync(join(folder, "dags", "baker.yaml"), "schedule: { assets: [flour, water] }\ntasks:\n  bake: { operator: bash, bash_command: echo bread }\n");
   server = spawn(process.env.TOWPATH ?? "towpath", ["up", "--listen", "127.0.0.1:0", "--no-auth"], { cwd: folder });
   let said = "";
   base = await new Promise((resolve, reject) => {
@@ -168,13 +169,18 @@ test("every page is accessible, fits a phone and makes the console say nothing",
   await known(page);
   const run = new URL(await trigger(page)).pathname;
   await page.locator("#state .s-success, #state .s-failed").waitFor();
-  const of = ["", "/graph", "/gantt", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/trigger"];
+  const of = ["", "/graph", "/gantt", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/audit", "/trigger"];
   const paths = ["/", "/dags", "/runs", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`];
-  paths.push(...["connections", "variables", "pools", "workers", "config"].map((view) => `/admin/${view}`));
+  paths.push(...["connections", "variables", "pools", "workers", "users", "audit", "config"].map((view) => `/admin/${view}`));
+  await page.goto(`${base}/assets`);
+  paths.push("/assets", await page.locator("a.id", { hasText: "flour" }).getAttribute("href"));
+  // With the panel open.
+  const shown = `${run}/tasks/work.sturdy`;
+  paths.push(`/dags/mill#task=${encodeURIComponent(shown)}`, `/dags/mill/graph#task=${encodeURIComponent(shown)}`);
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
     for (const path of paths) {
-      await page.goto(base + path);
+      await show(page, path);
       // The policy forbids scripts from elsewhere, so the tool goes in through the debugger.
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
@@ -185,10 +191,106 @@ test("every page is accessible, fits a phone and makes the console say nothing",
   }
   await page.setViewportSize({ width: 400, height: 800 });
   for (const path of paths) {
-    await page.goto(base + path);
+    await show(page, path);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
   }
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+// Another hash alone loads no page.
+const show = async (page, path) => {
+  await page.goto("about:blank");
+  await page.goto(base + path);
+  if (path.includes("#task=")) await page.locator("#instance").waitFor();
+};
+
+test("a task instance is looked at and cleared beside the grid and the graph", async () => {
+  writeFileSync(join(folder, "mended"), "");
+  const page = await open();
+  await known(page);
+  await trigger(page);
+  await page.locator("#state .s-success").waitFor();
+  await page.goto(`${base}/dags/mill`);
+  const cell = page.locator("#grid tr[data-task=done] td[class^=s-]").last();
+  await cell.click();
+  const panel = page.locator("aside.panel");
+  await panel.getByRole("heading", { name: "done" }).waitFor();
+  await panel.getByText("done for world", { exact: true }).waitFor();
+  assert.match(page.url(), /#task=/);
+  // The panel follows the place in the grid.
+  await cell.focus();
+  await page.keyboard.press("ArrowUp");
+  await panel.getByRole("heading", { name: "work.fragile" }).waitFor();
+  await page.keyboard.press("Escape");
+  await panel.waitFor({ state: "hidden" });
+  assert.doesNotMatch(page.url(), /#task=/);
+  await page.keyboard.press("Enter");
+  await panel.getByRole("link", { name: "Clear" }).click();
+  await panel.getByRole("button", { name: /^Clear \d task instances?$/ }).click();
+  await panel.getByText("Try 2").waitFor();
+  await panel.locator("#instance:not([data-busy])").waitFor();
+  assert.match(page.url(), /\/dags\/mill#task=/);
+  // The page with the same address shows the same.
+  await page.reload();
+  await panel.getByRole("heading", { name: "work.fragile" }).waitFor();
+  await page.goto(`${base}/dags/mill/graph`);
+  await page.locator("a.node", { hasText: "done" }).focus();
+  await page.keyboard.press("Enter");
+  await panel.getByRole("heading", { name: "done" }).waitFor();
+  await panel.getByRole("link", { name: "Open", exact: true }).click();
+  await page.waitForURL(/\/tasks\/done$/);
+  await page.locator("#rendered").getByText("echo done for world").waitFor();
+  await page.getByText("Processor time").waitFor();
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+test("the whole log is searched", async () => {
+  const lines = 5_000;
+  writeFileSync(
+    join(folder, "dags", "long.yaml"),
+    `schedule: null\ntasks:\n  talk: { operator: bash, bash_command: "for i in $(seq ${lines}); do echo line $i of many; done" }\n`,
+  );
+  const page = await open();
+  for (let end = Date.now() + LIMIT_MS; !(await page.request.get(`${base}/dags/long`)).ok(); ) {
+    assert.ok(Date.now() < end, "the DAG has not appeared");
+  }
+  await page.goto(`${base}/dags/long/trigger`);
+  await page.getByRole("button", { name: "Trigger a run" }).click();
+  await page.waitForURL(/\/runs\/manual__/);
+  await page.locator("#state .s-success").waitFor();
+  await page.locator("#tasks a.id", { hasText: "talk" }).click();
+  // In the middle of what is left out at first.
+  await page.getByLabel("Search the log").fill("line 2500 OF");
+  await page.locator("#log .at", { hasText: "line 2500 of many" }).waitFor();
+  assert.equal(await page.locator("#log-hits").innerText(), "1 of 1");
+  const numbers = await page.locator("#log li[id]").evaluateAll((items) => items.map((item) => Number(item.id.slice(1))));
+  assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
+  await page.getByLabel("Search the log").fill("nowhere at all");
+  await page.getByText("nothing found").waitFor();
+  assert.deepEqual(page.wrong, []);
+  await page.close();
+});
+
+test("an asset is updated by hand, and a user is made who gets a link", async () => {
+  const page = await open();
+  await known(page);
+  await page.goto(`${base}/assets`);
+  await page.locator("#canvas a.node", { hasText: "baker" }).waitFor();
+  await page.locator("#assets a.id", { hasText: "flour" }).click();
+  await page.getByLabel("Extra").fill('{"kilos": 5}');
+  await page.getByRole("button", { name: "Write the event" }).click();
+  await page.locator("#events").getByText('"kilos":5').waitFor();
+  await page.goto(`${base}/admin/users`);
+  await page.getByLabel("Name", { exact: true }).fill("ada");
+  await page.getByLabel("Role", { exact: true }).selectOption("admin");
+  await page.getByRole("button", { name: "Make the user" }).click();
+  await page.getByRole("button", { name: "Login link for ada" }).click();
+  assert.match(await page.locator("#link").innerText(), /^http:\/\/127\.0\.0\.1:\d+\/login\/link\?token=/);
+  await page.goto(`${base}/admin/audit`);
+  await page.getByRole("link", { name: "create_user" }).first().waitFor();
   assert.deepEqual(page.wrong, []);
   await page.close();
 });
@@ -201,5 +303,8 @@ test("pages can be read without scripts", async () => {
   assert.equal(await page.getByText("1 DAG").count(), 1);
   await page.goto(`${base}/dags/mill/graph`);
   assert.ok(await page.locator("#graph").isVisible());
+  for (const path of ["/assets", "/admin/audit", "/admin/users", "/dags/mill/audit"]) {
+    assert.equal((await page.goto(base + path)).status(), 200);
+  }
   await page.close();
 });

@@ -103,6 +103,7 @@ impl World {
             note: Some("exit code 1".into()),
             xcoms: Vec::new(),
             asset_extra: Default::default(),
+            evidence: Default::default(),
             ended_at: self.clock.now(),
         };
         store.report(&[report], &[log], &claim(0), self.clock.now()).await.unwrap();

@@ -108,6 +108,8 @@ fn administration() -> Router {
         .route("/config/section/{section}/option/{option}", get(settings::one))
         .route("/monitor/health", get(monitor::health::airflow))
         .route("/version", get(monitor::version::get))
+        .route("/assets/aliases", get(absent::asset_aliases))
+        .route("/assets/aliases/{asset_alias_id}", get(absent::asset_alias))
         .route("/plugins", get(absent::plugins))
         .route("/plugins/importErrors", get(absent::plugin_errors))
         .route("/providers", get(absent::providers))

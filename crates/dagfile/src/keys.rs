@@ -193,7 +193,11 @@ pub(crate) const TASK: &[KeySpec] = &[
         "Of a teardown: its failure is one of the run, which else ends without regard to it (default false)",
     ),
     key("partial", KeyKind::Any, "Arguments that all instances of a mapped task share"),
-    key("map_index_template", KeyKind::Unsupported, ""),
+    key(
+        "map_index_template",
+        KeyKind::Text,
+        "Template for the names of a mapped task's instances, with `task` (its arguments) and `result`",
+    ),
     key(
         "variables_as_arguments",
         KeyKind::Any,

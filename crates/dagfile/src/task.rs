@@ -325,6 +325,7 @@ fn settings(task: &mut Task, fields: &Fields<'_>, report: &mut Reporter) {
     task.alerts = alerts::read(fields.get("alerts"), alerts::Of::Task, report);
     task.do_xcom_push = fields.bool("do_xcom_push", report).unwrap_or(true);
     task.doc_md = fields.text("doc_md", report);
+    task.map_index_template = fields.text("map_index_template", report);
     let wait_for_downstream = fields.bool("wait_for_downstream", report).unwrap_or(false);
     task.gates = Gates {
         // Airflow sets the one with the other.

@@ -287,6 +287,7 @@ fn attempt(claimed: &ClaimedTask, task: &Task, mock: Mock, now: DateTime<Utc>) -
         note: mock.message,
         xcoms,
         asset_extra: serde_json::Map::new(),
+        evidence: Default::default(),
         ended_at: until,
     };
     Attempt { until, report }

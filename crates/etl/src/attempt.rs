@@ -5,12 +5,14 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::measure::{self, Meter};
 
 /// The argument that makes the binary such a process.
 pub const ARG: &str = "etl-attempt";
@@ -31,7 +33,15 @@ pub(crate) enum Ended {
     Failed { error: String, retry: bool },
 }
 
-impl Ended {
+/// What the process tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) ended: Ended,
+    /// What its steps have done.
+    pub(crate) plan: Option<Value>,
+}
+
+impl Told {
     pub(crate) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
@@ -49,11 +59,13 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (ended, code) = match run(&order.job) {
+    let meter = Arc::new(Meter::default());
+    let (ended, code) = match measure::watch(&meter, &say, || run(&order.job, &meter)) {
         Ok(value) => (Ended::Success(value), ExitCode::SUCCESS),
         Err(Error { message, retry }) => (Ended::Failed { error: message, retry }, ExitCode::FAILURE),
     };
-    let bytes = serde_json::to_vec(&ended).expect("a result is JSON");
+    let plan = serde_json::to_value(meter.plan()).expect("a plan is JSON");
+    let bytes = serde_json::to_vec(&Told { ended, plan: Some(plan) }).expect("a result is JSON");
     if let Err(error) = std::fs::write(&order.result, bytes) {
         say(&Error::io("write the result to", &order.result, &error).message);
         return ExitCode::FAILURE;
@@ -61,14 +73,17 @@ pub fn main() -> ExitCode {
     code
 }
 
-fn run(job: &Job) -> Result<Value> {
+fn run(job: &Job, meter: &Arc<Meter>) -> Result<Value> {
     let cores = job.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(1, 64))
         .enable_all()
         .build()
         .map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
-    runtime.block_on(job.run(&say))
+    // What encodes columns side by side keeps to the same number of cores.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(cores.clamp(1, 64)).build_global();
+    threads.map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
+    runtime.block_on(job.run_measured(&say, meter))
 }
 
 /// A line of the log.

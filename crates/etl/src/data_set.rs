@@ -10,6 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use towpath_model::etl::{Field, Manifest, Rejects};
 
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::target::{Style, Writer, pump};
@@ -24,6 +25,7 @@ pub(crate) async fn publish(
     aside: &Path,
     location: &Path,
     report: &Arc<Report>,
+    measure: &Arc<Measure>,
 ) -> Result<Manifest> {
     let start = Instant::now();
     let schema = rows.schema();
@@ -31,23 +33,25 @@ pub(crate) async fn publish(
     let of_file = Arc::clone(&schema);
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(2);
     let (profiled, mut to_profile) = tokio::sync::mpsc::channel::<RecordBatch>(4);
+    let written = Arc::clone(measure);
     let writing = tokio::task::spawn_blocking(move || {
         let mut writer = Writer::create(&path, &Style::data_set(), &of_file)?;
         let mut rows = 0;
         while let Some(batch) = receiver.blocking_recv() {
             let batch = batch?;
             rows += batch.num_rows() as u64;
-            writer.write(&batch)?;
+            written.add_rows(batch.num_rows());
+            written.time(|| writer.write(&batch))?;
             // The profile has failed, which its own end tells.
             let _ = profiled.blocking_send(batch);
         }
-        Ok::<_, Error>((rows, writer.finish(false)?))
+        Ok::<_, Error>((rows, written.time(|| writer.finish(false))?))
     });
-    let of_profile = Arc::clone(&schema);
+    let (of_profile, timed) = (Arc::clone(&schema), Arc::clone(measure));
     let profiling = tokio::task::spawn_blocking(move || {
         let mut profile = Profile::new(&of_profile);
         while let Some(batch) = to_profile.blocking_recv() {
-            profile.add(&batch)?;
+            timed.time(|| profile.add(&batch))?;
         }
         Ok::<_, Error>(profile.finish())
     });

@@ -104,7 +104,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Takes away the names under which steps are known to SQL.
-fn without_step_names(text: &str) -> String {
+pub(crate) fn without_step_names(text: &str) -> String {
     let mut rest = text;
     let mut result = String::with_capacity(text.len());
     while let Some(at) = rest.find("__step_") {

@@ -2,23 +2,27 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::logical_expr::ident;
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SQLOptions};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{Source, Step, Target};
+use towpath_model::etl::{Input, Source, Step, Target};
+use towpath_operators::object_storage;
 
 use crate::data_set::{self, REJECTS};
 use crate::database::{self, Connections};
 use crate::error::{Error, Result};
+use crate::measure::Meter;
+use crate::remote::Remotes;
 use crate::report::Report;
 use crate::session::Resources;
 use crate::source::{self, Reading};
 use crate::steps::Kitchen;
-use crate::stream::{Ordered, has_order, sorts_below};
+use crate::stream::{self, Ordered, has_order, sorts_below};
 use crate::target;
 
 /// What a process is to do.
@@ -49,9 +53,12 @@ pub struct Job {
     pub memory_bytes: Option<u64>,
     #[serde(default)]
     pub cores: Option<usize>,
-    /// Write the plan to the log.
+    /// Write the plan to the log, before and after.
     #[serde(default)]
     pub explain: bool,
+    /// Which task instance this is; a later try of it ends what this one has begun in an object store.
+    #[serde(default)]
+    pub owner: String,
 }
 
 /// Where the rows of a job go.
@@ -69,15 +76,33 @@ impl Job {
     /// # Errors
     /// Whatever could not be read, done or written. Then nothing is left of it.
     pub async fn run(&self, log: &(dyn Fn(&str) + Sync)) -> Result<Value> {
+        self.run_measured(log, &Arc::new(Meter::default())).await
+    }
+
+    /// The same; `meter` knows at any time how far it is.
+    ///
+    /// # Errors
+    /// Those of [`Job::run`].
+    pub async fn run_measured(&self, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
+        let result = self.carry_out(log, meter).await;
+        if self.explain && result.is_ok() {
+            log(&meter.plan().table());
+        }
+        result
+    }
+
+    async fn carry_out(&self, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
         let resources = Resources::new(self.memory_bytes, self.cores, self.scratch.clone());
+        // What it has fetched is there until the job is done.
+        let remotes = Arc::new(Remotes::new(&self.connections, self.scratch.clone()));
         std::fs::create_dir_all(&self.scratch)
             .map_err(|error| Error::io("create the folder", &self.scratch, &error))?;
         match &self.output {
             Output::DataSet(location) => {
                 let aside = Unpublished::create(location)?;
                 let report = Arc::new(Report::new(&aside.0.join(REJECTS)));
-                let rows = self.rows(&resources, &report, log).await?;
-                let manifest = data_set::publish(rows, &aside.0, location, &report).await?;
+                let rows = self.rows(&resources, &report, log, meter, &remotes).await?;
+                let manifest = data_set::publish(rows, &aside.0, location, &report, &meter.writing()).await?;
                 for (rule, count) in &manifest.rules {
                     log(&format!("{count} rows broke {rule}"));
                 }
@@ -92,13 +117,20 @@ impl Job {
             }
             Output::Target(Target::Table(table)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
-                let rows = self.rows(&resources, &report, log).await?;
-                database::task::load(&self.connections, table, &self.folder, rows, log).await
+                let rows = self.rows(&resources, &report, log, meter, &remotes).await?;
+                let rows = stream::counted(rows, &meter.writing());
+                let start = Instant::now();
+                let loaded = database::task::load(&self.connections, table, &self.folder, rows, log).await;
+                meter.writing().add_time(start.elapsed());
+                loaded
             }
             Output::Target(Target::File(file)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
-                let rows = self.rows(&resources, &report, log).await?;
-                let loaded = target::load(file, &self.folder, rows).await?;
+                let rows = self.rows(&resources, &report, log, meter, &remotes).await?;
+                let loaded = match target::Bucket::of(file, &self.connections, &self.scratch, &self.owner)? {
+                    Some(bucket) => bucket.load(file, rows, &meter.writing()).await?,
+                    None => target::load(file, &self.folder, rows, &meter.writing()).await?,
+                };
                 if loaded.ignored {
                     log(&format!("`{}` is there already, so nothing was written (mode ignore)", file.path));
                 } else {
@@ -118,9 +150,12 @@ impl Job {
         resources: &Resources,
         report: &Arc<Report>,
         log: &(dyn Fn(&str) + Sync),
+        meter: &Arc<Meter>,
+        remotes: &Arc<Remotes>,
     ) -> Result<datafusion::execution::SendableRecordBatchStream> {
-        let session = resources.session()?;
+        let session = resources.session(meter)?;
         self.connections.attach(&session);
+        remotes.attach(&session);
         let as_text = self.left_as_text();
         let mut inputs: IndexMap<String, DataFrame> = IndexMap::with_capacity(self.inputs.len());
         for (index, (name, source)) in self.inputs.iter().enumerate() {
@@ -146,16 +181,47 @@ impl Job {
         let task = session.task_ctx();
         if has_order(data.logical_plan()) || sorts_below(data.logical_plan()) {
             let ordered = Ordered::new(data).await?;
-            if self.explain {
-                log(&displayable(ordered.plan().as_ref()).indent(false).to_string());
-            }
+            self.planned(ordered.plan(), meter, log);
             return ordered.stream(task);
         }
         let plan = data.create_physical_plan().await?;
-        if self.explain {
-            log(&displayable(plan.as_ref()).indent(false).to_string());
-        }
+        self.planned(&plan, meter, log);
         Ok(datafusion::physical_plan::execute_stream(plan, task)?)
+    }
+
+    /// The plan is known from here on.
+    fn planned(&self, plan: &Arc<dyn ExecutionPlan>, meter: &Meter, log: &(dyn Fn(&str) + Sync)) {
+        let target = match &self.output {
+            Output::DataSet(_) => "data set".to_owned(),
+            Output::Target(Target::Table(table)) => format!("table {}, connection {}", table.table, table.connection),
+            Output::Target(Target::File(file)) => file.path.clone(),
+        };
+        meter.set_root(Arc::clone(plan), target);
+        if self.explain {
+            log(&meter.plan().outline());
+        }
+    }
+
+    /// Whether some URL of an object store is opened with the credentials of the environment.
+    pub(crate) fn uses_objects_of_environment(&self) -> bool {
+        let is_bare = |paths: &[String], connection: &Option<String>| {
+            connection.is_none() && paths.iter().any(|path| object_storage::is_url(path))
+        };
+        let of_source = |source: &Source| match source {
+            Source::File(file) => is_bare(&file.paths, &file.connection),
+            Source::Rows(_) | Source::Table(_) | Source::Query(_) => false,
+        };
+        let of_input = |input: &Input| matches!(input, Input::Source(source) if of_source(source));
+        let of_step = |step: &Step| match step {
+            Step::Join(join) => of_input(&join.with),
+            Step::Union(union) => union.with.0.iter().any(|(_, input)| of_input(input)),
+            _ => false,
+        };
+        let of_target = match &self.output {
+            Output::Target(Target::File(file)) => is_bare(std::slice::from_ref(&file.path), &file.connection),
+            Output::Target(Target::Table(_)) | Output::DataSet(_) => false,
+        };
+        of_target || self.inputs.iter().any(|(_, source)| of_source(source)) || self.steps.iter().any(of_step)
     }
 
     /// The first input with `where` and `columns`.

@@ -1,5 +1,7 @@
 //! The operators `extract`, `transform` and `load`, as workers run them.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,12 +9,13 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
-use towpath_model::etl::{Input, Inputs, Manifest, RowsSource, Source, Step, Target};
+use towpath_model::etl::{Input, Inputs, Manifest, OnError, RowsSource, Source, Step, Target};
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
+use towpath_operators::object_storage;
 use towpath_operators::process::{Command, WorkFolder, base_environment};
 use towpath_operators::registry::Registry;
 
-use crate::attempt::{ARG, Ended, Order};
+use crate::attempt::{ARG, Ended, Order, Told};
 use crate::database::Connections;
 use crate::error::{Error, Result};
 use crate::job::{Job, Output};
@@ -35,6 +38,9 @@ pub fn register(registry: Registry, options: &Options) -> Registry {
         .with("transform", operator(Kind::Transform))
         .with("load", operator(Kind::Load))
 }
+
+/// The key of the XCom with what the steps of a task have done, as [`crate::measure::MeasuredPlan`].
+pub const PLAN: &str = "plan";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -76,14 +82,21 @@ impl Etl {
         let command = Command {
             program: program.into(),
             args: vec![ARG.into()],
-            env: base_environment(false),
+            env: environment(&order.job),
             cwd: folder.path().to_owned(),
             memory_bytes,
             stdin: Some(serde_json::to_vec(&order).expect("an order is JSON")),
         };
         let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
         let exit = exit.map_err(|error| Error::passing(error.to_string()))?;
-        match Ended::read(&order.result) {
+        let (ended, plan) = match Told::read(&order.result) {
+            Some(Told { ended, plan }) => (Some(ended), plan),
+            None => (None, None),
+        };
+        if let Some(plan) = plan {
+            attempt.push_xcom(PLAN, plan);
+        }
+        match ended {
             Some(Ended::Success(value)) if exit.code == Some(0) => Ok(Outcome::Success { value: Some(value) }),
             Some(Ended::Failed { error, retry }) => Err(Error { message: error, retry }),
             _ if exit.stopped => Err(Error::passing("the task was told to stop")),
@@ -124,6 +137,7 @@ impl Etl {
         let output = match self.kind {
             Kind::Load => {
                 let target: Target = read(args, "target")?.ok_or_else(|| Error::lasting("`target` is missing"))?;
+                check_steps_of_load(&steps)?;
                 Output::Target(target)
             }
             Kind::Extract | Kind::Transform => Output::DataSet(self.location(attempt)),
@@ -143,6 +157,7 @@ impl Etl {
             memory_bytes,
             cores: args.get("cores").and_then(Value::as_u64).map(|cores| cores as usize),
             explain: args.get("explain").and_then(Value::as_bool).unwrap_or(false),
+            owner: owner(attempt),
         })
     }
 
@@ -162,6 +177,25 @@ impl Etl {
             .join(file_name(&task))
             .join(name)
     }
+}
+
+/// Which task instance it is, for those who come after it.
+fn owner(attempt: &Attempt) -> String {
+    let context = &attempt.context;
+    format!("{}/{}/{}[{}]", context.dag_id, context.run_id, context.task_id, context.map_index)
+}
+
+/// What the process sees of the worker's environment: the credentials of object stores where it needs them.
+fn environment(job: &Job) -> BTreeMap<OsString, OsString> {
+    let mut found = base_environment(false);
+    if job.uses_objects_of_environment() {
+        let of_stores = std::env::vars_os().filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            object_storage::ENVIRONMENT.iter().any(|prefix| name.starts_with(prefix))
+        });
+        found.extend(of_stores);
+    }
+    found
 }
 
 /// An id as the name of a folder, on whatever file system.
@@ -197,6 +231,17 @@ fn tasks_of_steps(steps: &[Step]) -> Vec<String> {
         }
     }
     tasks
+}
+
+/// Rows that are put aside belong to a data set, and a load leaves none.
+fn check_steps_of_load(steps: &[Step]) -> Result<()> {
+    let rejects = |step: &&Step| matches!(step, Step::Validate(spec) if spec.on_error != OnError::Fail);
+    match steps.iter().find(rejects) {
+        None => Ok(()),
+        Some(_) => Err(Error::lasting(
+            "a load has no place for rejected rows: `validate` with `on_error: reject` or `null` belongs into a transform before it",
+        )),
+    }
 }
 
 /// What an input is read from: the data set that a task has left, or the rows that it has returned.
@@ -250,5 +295,6 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
         encoding: None,
         compression: None,
         infer_rows: None,
+        connection: None,
     }))
 }

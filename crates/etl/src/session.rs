@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use datafusion::config::SpillCompression;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::Result;
+use crate::measure::{Meter, MeteredPool};
 
 /// Rows of a batch.
 pub(crate) const BATCH_ROWS: usize = 8_192;
@@ -43,11 +43,11 @@ impl Resources {
         }
     }
 
-    /// A session within these limits.
+    /// A session within these limits, which `meter` looks at.
     ///
     /// # Errors
     /// When the scratch folder cannot be used.
-    pub(crate) fn session(&self) -> Result<SessionContext> {
+    pub(crate) fn session(&self, meter: &Arc<Meter>) -> Result<SessionContext> {
         let mut config = SessionConfig::new()
             .with_target_partitions(self.cores)
             .with_batch_size(BATCH_ROWS)
@@ -60,11 +60,12 @@ impl Resources {
         // Columns are called as they are written.
         options.sql_parser.enable_ident_normalization = false;
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]));
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(self.pool_bytes)))
-            .with_disk_manager_builder(disk)
-            .build_arc()?;
-        Ok(SessionContext::new_with_config_rt(config, runtime))
+        let pool = Arc::new(MeteredPool::new(self.pool_bytes));
+        meter.set_pool(Arc::clone(&pool));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
+        let session = SessionContext::new_with_config_rt(config, runtime);
+        meter.attach(&session);
+        Ok(session)
     }
 }
 

@@ -14,6 +14,7 @@ use towpath_model::etl::{FileFormat, Source};
 
 use crate::database;
 use crate::error::{Error, Result};
+use crate::remote::Remotes;
 
 /// How a source is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +31,9 @@ pub(crate) async fn open(session: &SessionContext, source: &Source, reading: Rea
     match source {
         Source::Rows(source) => rows::open(session, source).await,
         Source::File(source) => {
-            let files = paths::find(source, reading.folder)?;
+            let files = paths::find(source, reading.folder, &Remotes::of(session)).await?;
             match source.format {
-                FileFormat::Csv => csv::open(session, source, &files, reading.as_text),
+                FileFormat::Csv => csv::open(session, source, &files, reading.as_text).await,
                 _ => files::open(session, source, &files).await,
             }
         }
@@ -44,6 +45,14 @@ pub(crate) async fn open(session: &SessionContext, source: &Source, reading: Rea
             let input = database::Input::Query(source.query.clone());
             database::task::open(session, &source.connection, reading.folder, input, &source.columns).await
         }
+    }
+}
+
+/// Files for people: the first one, and how many there are.
+fn shown(files: &[paths::SourceFile]) -> String {
+    match files {
+        [one] => one.shown(),
+        _ => format!("{} and {} more", files[0].shown(), files.len() - 1),
     }
 }
 

@@ -7,10 +7,13 @@ mod dedupe;
 mod expr;
 mod formats;
 mod keys;
+mod nested;
 mod rejects;
 mod reshape;
 mod rule;
+mod spool;
 mod sql;
+mod unique;
 mod validate;
 mod waiting;
 
@@ -26,7 +29,7 @@ use towpath_model::etl::{ColumnType, Dedupe, Input, Inputs, OneOrMany, Step, Val
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::source::no_column;
-use crate::stream::{Ordered, has_order, table};
+use crate::stream::{Ordered, Stage, has_order, table};
 use crate::types;
 
 pub(crate) use keys::Through;
@@ -96,7 +99,9 @@ impl<'a> Kitchen<'a> {
                 // Behind a sort the order is the sort's; else it is that of the input.
                 if has_order(data.logical_plan()) && !matches!(data.logical_plan(), LogicalPlan::Limit(_)) {
                     let input = Ordered::new(data.limit(offset, Some(rows))?).await?;
-                    return table(self.session, input.schema(), "limit", move |context| input.stream(context));
+                    let stage = Stage::pass("limit", format!("{rows} rows, offset {offset}"), &input);
+                    let input = input.clone();
+                    return table(self.session, input.schema(), stage, move |context, _| input.stream(context));
                 }
                 Ok(data.limit(offset, Some(rows))?)
             }
@@ -111,7 +116,11 @@ impl<'a> Kitchen<'a> {
         let input = Ordered::new(data).await?;
         let pass = Arc::new(validate::Pass::new(self.session, spec, &input.schema())?);
         let report = Arc::clone(&self.report);
-        table(self.session, pass.schema(), "validate", move |context| Ok(pass.run(input.stream(context)?, &report)))
+        let stage = Stage::pass("validate", pass.detail(), &input);
+        let input = input.clone();
+        table(self.session, pass.schema(), stage, move |context, measure| {
+            Ok(pass.run(input.stream(Arc::clone(&context))?, &report, &context, measure))
+        })
     }
 
     async fn dedupe(&self, data: DataFrame, spec: &Dedupe) -> Result<DataFrame> {
@@ -129,8 +138,12 @@ impl<'a> Kitchen<'a> {
         }
         let cores = self.session.copied_config().target_partitions();
         let pass = dedupe::Pass { columns, keep: spec.keep, flag: spec.flag.clone(), cores };
-        table(self.session, pass.schema(&schema), "dedupe", move |context| {
-            Ok(pass.run(input.stream(Arc::clone(&context))?, &context))
+        let names: Vec<&str> = pass.columns.iter().map(|at| schema.field(*at).name().as_str()).collect();
+        let keep = format!("{:?}", pass.keep).to_lowercase();
+        let stage = Stage::pass("dedupe", format!("{}, keep {keep}", names.join(", ")), &input);
+        let input = input.clone();
+        table(self.session, pass.schema(&schema), stage, move |context, measure| {
+            Ok(pass.run(input.stream(Arc::clone(&context))?, &context, measure))
         })
     }
 

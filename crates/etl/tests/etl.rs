@@ -7,11 +7,21 @@
 mod databases;
 #[path = "etl/dedupe.rs"]
 mod dedupe;
+#[path = "etl/edges.rs"]
+mod edges;
+#[path = "etl/larger.rs"]
+mod larger;
 #[path = "etl/loads.rs"]
 mod loads;
+#[path = "etl/objects.rs"]
+mod objects;
+#[path = "etl/plans.rs"]
+mod plans;
 #[path = "etl/sources.rs"]
 mod sources;
 #[path = "etl/steps.rs"]
 mod steps;
 #[path = "etl/support.rs"]
 mod support;
+#[path = "etl/web.rs"]
+mod web;

@@ -134,6 +134,9 @@ pub struct Task {
     pub outlets: Vec<Outlet>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
+    /// A template for the names of its instances when it is mapped, rendered when each has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index_template: Option<String>,
     #[serde(default)]
     pub params: IndexMap<String, Param>,
     /// What it asks of earlier runs and of its own other instances before it starts.
@@ -588,6 +591,7 @@ impl Task {
             inlets: Vec::new(),
             outlets: Vec::new(),
             doc_md: None,
+            map_index_template: None,
             params: IndexMap::new(),
             gates: Gates::default(),
             expand: None,

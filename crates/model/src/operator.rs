@@ -259,6 +259,7 @@ pub const SPECS: &[OperatorSpec] = &[
     sql::SQL_BRANCH,
     trigger::TRIGGER_DAG,
     sensor::FILE,
+    sensor::S3_KEY,
     sensor::HTTP,
     sensor::BASH,
     sensor::PYTHON,

@@ -24,13 +24,18 @@ const MOST_PATTERN_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Param {
     /// The value where a trigger gives none; a param without one is required.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub default: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// JSON Schema keywords (`type`, `enum`, `minimum`, ...); empty accepts everything.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub schema: Map<String, Value>,
+}
+
+/// A value that is there, null among them: a default of null is one.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Why a param has no value that it may have.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -171,6 +172,15 @@ pub trait Services: Send + Sync + std::fmt::Debug {
     }
 }
 
+/// What processes have used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time of all of them together.
+    pub cpu: Duration,
+    /// The largest memory of any of them; 0 where it is not known, because it was less than this process's own.
+    pub peak_bytes: u64,
+}
+
 /// One attempt of a task.
 #[derive(Debug)]
 pub struct Attempt {
@@ -197,6 +207,8 @@ pub struct Attempt {
     event_extra: Mutex<Map<String, Value>>,
     /// So many paths for folders have been given out.
     folders: AtomicU32,
+    /// What its processes have used so far.
+    usage: Mutex<Option<Usage>>,
 }
 
 impl Attempt {
@@ -229,6 +241,7 @@ impl Attempt {
             pushed: Mutex::new(Map::new()),
             event_extra: Mutex::new(Map::new()),
             folders: AtomicU32::new(0),
+            usage: Mutex::new(None),
         }
     }
 
@@ -244,6 +257,19 @@ impl Attempt {
                 path.into()
             }
         }
+    }
+
+    /// Notes what a process of it has used.
+    pub fn spent(&self, used: Usage) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = usage.unwrap_or_default();
+        *usage = Some(Usage { cpu: before.cpu + used.cpu, peak_bytes: before.peak_bytes.max(used.peak_bytes) });
+    }
+
+    /// What its processes have used so far; [`None`] where it has had none.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps an XCom for the report; a later push of the same key replaces it.

@@ -65,7 +65,9 @@ pub(crate) async fn launch(attempt: &Attempt) -> Result<Exit, Failure> {
     let command = Command { program: "bash".into(), args: arguments, env, cwd, memory_bytes, stdin: None };
     let exit = attempt.supervisor.run(&command, &attempt.log, &attempt.stop).await;
     drop(file);
-    exit.map_err(|error| Failure { error: error.to_string(), retry: may_pass(&error) })
+    let exit = exit.map_err(|error| Failure { error: error.to_string(), retry: may_pass(&error) })?;
+    attempt.spent(exit.usage);
+    Ok(exit)
 }
 
 /// The command, or what the script file that it names holds: as in Airflow, a single word that ends in `.sh` or `.bash` is a template

@@ -1,6 +1,6 @@
 //! Whether what a connection names can be reached from here.
 //!
-//! HTTP hosts are asked, databases opened; of everything else it is only known whether somebody listens.
+//! HTTP hosts and object stores are asked, databases opened; of everything else it is only known whether somebody listens.
 //! No message holds a password.
 
 use std::path::Path;
@@ -43,7 +43,10 @@ pub async fn test(connection: &Connection, timeout: Duration) -> Result<String, 
             "postgres" | "postgresql" => postgres(connection).await,
             "sqlite" => sqlite(connection).await,
             "mysql" | "mariadb" => mysql(connection).await,
-            _ => tcp(connection).await,
+            _ => match crate::object_storage::check(connection).await {
+                Some(told) => told,
+                None => tcp(connection).await,
+            },
         }
     };
     tokio::time::timeout(timeout, work)
@@ -207,7 +210,7 @@ mod tests {
         assert!(error.contains("does not answer"), "{error}");
         let error = tried(&format!("postgres://me:hunter2@127.0.0.1:{free}/x")).await.unwrap_err();
         assert!(error.contains("does not answer") && !error.contains("hunter2"), "{error}");
-        assert!(tried("aws://").await.unwrap_err().contains("without a host"));
+        assert!(tried("ssh://").await.unwrap_err().contains("without a host"));
         assert!(tried("odd://host").await.unwrap_err().contains("names no port"));
     }
 }

@@ -3,6 +3,7 @@
 //! It runs as async code in the worker: no process, and no thread while it waits. Passwords are never part of a message:
 //! URLs are shown without their user information and go through the log's masking.
 
+pub mod download;
 mod probe;
 mod request;
 
@@ -155,7 +156,7 @@ impl Http {
 }
 
 /// Chooses the implementation of cryptography, once in a process; another part of it may have been first.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }

@@ -19,6 +19,7 @@ pub mod connection_test;
 pub mod database;
 pub mod http;
 pub mod log;
+pub mod object_storage;
 pub mod process;
 pub mod python;
 pub mod registry;

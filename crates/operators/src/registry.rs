@@ -10,8 +10,8 @@ use crate::bash::Bash;
 use crate::branch::{Branch, LatestOnly, ShortCircuit};
 use crate::http::Http;
 use crate::sensor::{
-    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, PythonSensor, Sensing, SqlSensor, TimeDeltaSensor,
-    TimeSensor,
+    BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, ObjectSensor, PythonSensor, Sensing, SqlSensor,
+    TimeDeltaSensor, TimeSensor,
 };
 use crate::sql::{Sql, SqlBranch};
 use crate::trigger_dag::TriggerDag;
@@ -42,6 +42,7 @@ impl Registry {
             .with("sql_sensor", Arc::new(Sensing(SqlSensor)))
             .with("trigger_dag", Arc::new(TriggerDag))
             .with("file_sensor", Arc::new(Sensing(FileSensor)))
+            .with("s3_key_sensor", Arc::new(Sensing(ObjectSensor)))
             .with("http_sensor", Arc::new(Sensing(HttpSensor::default())))
             .with("bash_sensor", Arc::new(Sensing(BashSensor)))
             .with("python_sensor", Arc::new(Sensing(PythonSensor::new(Arc::clone(&python)))))

@@ -81,12 +81,18 @@ fn logged_pid(sink: &Memory) -> Option<i32> {
 async fn output_and_end_are_reported() {
     let fixture = Fixture::new();
     let exit = fixture.run("echo one; sleep 0.1; echo two >&2; sleep 0.1; echo -n 'three  '; exit 7").await;
-    assert_eq!(exit, Exit { code: Some(7), last_line: Some("three".into()), ..Exit::default() });
+    let usage = exit.usage;
+    assert_eq!(exit, Exit { code: Some(7), last_line: Some("three".into()), usage, ..Exit::default() });
     assert_eq!(fixture.sink.text(), "task.stdout info: one\ntask.stderr info: two\ntask.stdout info: three  \n");
     let times: Vec<_> = fixture.sink.lines().iter().map(|line| line.timestamp).collect();
     assert!(times[0] < times[1], "lines are passed on while it runs");
     let exit = fixture.run("kill -SEGV $$").await;
-    assert_eq!(exit, Exit { signal: Some(Signal::SIGSEGV as i32), ..Exit::default() });
+    assert_eq!(exit, Exit { signal: Some(Signal::SIGSEGV as i32), usage: exit.usage, ..Exit::default() });
+    let exit = fixture.run("x=$(head -c 150000000 /dev/zero | tr '\\0' x); echo ${#x}").await;
+    assert!(exit.usage.peak_bytes > 150_000_000, "{:?}", exit.usage);
+    // What it has waited for counts with it.
+    let exit = fixture.run("bash -c 'for i in {1..50000}; do :; done'; true").await;
+    assert!(exit.usage.cpu > Duration::from_millis(5), "{:?}", exit.usage);
 }
 
 #[tokio::test]

@@ -148,6 +148,7 @@ impl World {
             note: None,
             xcoms: Vec::new(),
             asset_extra: Default::default(),
+            evidence: Default::default(),
             ended_at: now,
         };
         let reports: Vec<Report> = tasks.iter().map(report).collect();

@@ -183,6 +183,8 @@ pub struct EventRecord {
 /// Which events to list; every `Some` or non-empty field narrows it.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// Only entries with a smaller id: those before one that is known.
+    pub below: Option<i64>,
     pub id: Option<i64>,
     pub dag_id: Option<String>,
     pub task_id: Option<String>,
@@ -273,7 +275,8 @@ pub(crate) trait AccessRows {
     async fn take_link(&self, hash: &str, now: DateTime<Utc>) -> Result<Option<String>>;
     async fn signing_key(&self, offer: &str) -> Result<String>;
     async fn insert_events(&self, rows: &[EventRow<'_>]) -> Result<()>;
-    async fn events(&self, filter: &EventFilter) -> Result<Page<EventRecord>>;
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>>;
+    async fn count_events(&self, filter: &EventFilter, most: Option<u32>) -> Result<u64>;
 }
 
 /// Names go into logs, addresses and cookies.
@@ -505,11 +508,28 @@ impl Store {
         if rows.is_empty() { Ok(()) } else { self.inner.backend.insert_events(&rows).await }
     }
 
+    /// Entries of the audit log, without a count of all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn some_events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>> {
+        self.inner.backend.events(filter).await
+    }
+
     /// Entries of the audit log.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn events(&self, filter: &EventFilter) -> Result<Page<EventRecord>> {
-        self.inner.backend.events(filter).await
+        let items = self.inner.backend.events(filter).await?;
+        // The page tells how many there are where it is the last one.
+        let is_last = items.len() < filter.limit as usize && (filter.offset == 0 || !items.is_empty());
+        let total = if is_last {
+            u64::from(filter.offset) + items.len() as u64
+        } else {
+            let counted = EventFilter { order: Vec::new(), limit: 0, offset: 0, ..filter.clone() };
+            self.count(crate::counts::Counted::Events(Box::new(counted))).await?
+        };
+        Ok(Page { items, total })
     }
 }

@@ -34,6 +34,7 @@ pub(crate) trait Backend:
     + crate::alerts::AlertRows
     + crate::assets::AssetRows
     + crate::access::AccessRows
+    + crate::evidence::EvidenceRows
     + crate::explain::ExplainRows
     + crate::listing::ListRows
     + crate::overview::OverviewRows
@@ -65,6 +66,7 @@ pub(crate) trait Tx:
     + crate::jobs::JobStatements
     + crate::alerts::AlertStatements
     + crate::assets::AssetStatements
+    + crate::evidence::EvidenceStatements
     + Send
 {
     /// Makes the step durable and wakes those who wait for `topics`, here and in other processes.

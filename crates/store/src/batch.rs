@@ -120,6 +120,8 @@ pub(crate) struct EndRow {
     pub(crate) available_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,
     pub(crate) note: Option<String>,
+    pub(crate) cpu_ms: Option<i64>,
+    pub(crate) peak_bytes: Option<i64>,
 }
 
 /// A change of state without a worker.

@@ -30,11 +30,13 @@ mod assets;
 mod backend;
 mod batch;
 mod changes;
+mod counts;
 mod crypto;
 mod dags;
 mod engine;
 mod environment;
 mod error;
+mod evidence;
 mod explain;
 mod identities;
 mod jobs;
@@ -71,6 +73,7 @@ pub use engine::create_run::{Created, NewRun};
 pub use engine::delete::Deletion;
 pub use engine::report::{Claim, Reply, Report, ReportOutcome};
 pub use error::{Error, redact};
+pub use evidence::{Evidence, RENDERED_RUNS, Rendered, Usage};
 pub use explain::{
     AwaitedAsset, DagFacts, Explanation, Group, Holder, Other, Reason, RunFacts, RunningRun, Subject, Told,
 };
@@ -96,9 +99,11 @@ struct Inner {
     backend: Arc<dyn backend::Backend>,
     versions: dags::VersionCache,
     runs: reads::RunCache,
+    counts: counts::Counts,
     key: Key,
     environment: environment::Environment,
     wakes: Wakes,
+    triggers: engine::triggers::Triggers,
 }
 
 /// How to open a store.
@@ -135,9 +140,11 @@ impl Store {
                 backend,
                 versions: dags::VersionCache::default(),
                 runs: reads::RunCache::default(),
+                counts: counts::Counts::default(),
                 key: options.key,
                 environment: environment::Environment::of_process(),
                 wakes,
+                triggers: engine::triggers::Triggers::default(),
             }),
         })
     }

@@ -8,7 +8,8 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::records::{Page, RunRecord, TaskInstanceRecord, TaskKey, XComRecord};
+use crate::counts::Counted;
+use crate::records::{Page, RunFilter, RunRecord, TaskInstanceRecord, TaskKey, XComRecord};
 use crate::{Error, Result, Store};
 
 /// Counting stops here where a page is asked for by a cursor.
@@ -138,7 +139,24 @@ impl<F> Default for Listing<F> {
     }
 }
 
+impl Datum {
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Word(_) | Self::Number(_) | Self::Seconds(_) | Self::Time(_) => None,
+        }
+    }
+}
+
 impl<F> Listing<F> {
+    /// The fields that decide which rows are in the list, and in which order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = F> + '_
+    where
+        F: Copy,
+    {
+        self.tests.iter().map(|(field, _)| *field).chain(self.order.iter().map(|(field, _)| *field))
+    }
+
     /// Adds the condition that `field` has one of `values`, unless there are none.
     pub fn among(&mut self, field: F, values: Vec<Datum>) {
         if !values.is_empty() {
@@ -168,15 +186,55 @@ pub(crate) trait ListRows {
     async fn delete_xcom(&self, key: &TaskKey, name: &str) -> Result<bool>;
 }
 
+impl Listing<RunField> {
+    /// What `filter` asks for, by `run_after`.
+    #[must_use]
+    pub fn of(filter: &RunFilter) -> Self {
+        let mut tests = Vec::new();
+        let texts = |texts: &[String]| Test::Among(texts.iter().cloned().map(Datum::Text).collect());
+        if let Some(dag_id) = &filter.dag_id {
+            tests.push((RunField::DagId, texts(std::slice::from_ref(dag_id))));
+        }
+        if let Some(dag_ids) = &filter.among {
+            tests.push((RunField::DagId, texts(dag_ids)));
+        }
+        if !filter.states.is_empty() {
+            let states = filter.states.iter().map(|state| Datum::Word(state.into()));
+            tests.push((RunField::State, Test::Among(states.collect())));
+        }
+        if let Some(run_type) = filter.run_type {
+            tests.push((RunField::RunType, Test::Among(vec![Datum::Word(run_type.into())])));
+        }
+        for (compare, date) in [(Compare::AtLeast, filter.logical_date_gte), (Compare::AtMost, filter.logical_date_lte)]
+        {
+            tests.extend(date.map(|date| (RunField::LogicalDate, Test::Bound(compare, Datum::Time(date)))));
+        }
+        let order = vec![(RunField::RunAfter, filter.newest_first)];
+        Self { tests, order, after: None, limit: filter.limit, offset: filter.offset }
+    }
+}
+
+/// How many rows there are, where the page that was read tells: it is the last one.
+fn told_by<F, T>(listing: &Listing<F>, items: &[T]) -> Option<u64> {
+    let is_last = items.len() < listing.limit as usize && listing.after.is_none();
+    let is_first = listing.offset == 0;
+    (is_last && (is_first || !items.is_empty())).then(|| u64::from(listing.offset) + items.len() as u64)
+}
+
 impl Store {
-    /// Runs that meet all conditions. The total is exact, or with `capped` at most [`COUNT_LIMIT`].
+    /// Runs that meet all conditions. The total is exact (beyond some thousands: as it was some seconds ago), or with
+    /// `capped` at most [`COUNT_LIMIT`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn list_runs(&self, listing: &Listing<RunField>, capped: bool) -> Result<Page<RunRecord>> {
-        let most = capped.then_some(COUNT_LIMIT);
         let items = self.inner.backend.list_runs(listing).await?;
-        Ok(Page { items, total: self.inner.backend.count_runs(&listing.tests, most).await? })
+        let total = match told_by(listing, &items) {
+            Some(total) if !capped => total,
+            _ if capped => self.inner.backend.count_runs(&listing.tests, Some(COUNT_LIMIT)).await?,
+            _ => self.count(Counted::Runs(listing.tests.clone())).await?,
+        };
+        Ok(Page { items, total })
     }
 
     /// Task instances that meet all conditions; as [`Store::list_runs`].
@@ -184,9 +242,13 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list_tasks(&self, listing: &Listing<TaskField>, capped: bool) -> Result<Page<TaskInstanceRecord>> {
-        let most = capped.then_some(COUNT_LIMIT);
         let items = self.inner.backend.list_tasks(listing).await?;
-        Ok(Page { items, total: self.inner.backend.count_tasks(&listing.tests, most).await? })
+        let total = match told_by(listing, &items) {
+            Some(total) if !capped => total,
+            _ if capped => self.inner.backend.count_tasks(&listing.tests, Some(COUNT_LIMIT)).await?,
+            _ => self.count(Counted::Tasks(listing.tests.clone())).await?,
+        };
+        Ok(Page { items, total })
     }
 
     /// XComs that meet all conditions, each with the key of its run, without values (null).

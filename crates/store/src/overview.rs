@@ -2,6 +2,8 @@
 //!
 //! Each of them reads by an index and no more columns than a picture needs.
 
+use std::collections::{BTreeMap, HashMap};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -86,6 +88,7 @@ pub struct DagQuery {
 #[async_trait]
 pub(crate) trait OverviewRows {
     async fn grid(&self, run_keys: &[i64]) -> Result<Vec<GridCell>>;
+    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>>;
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>>;
     async fn run_times(&self, dag_id: &str, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunTime>>;
     async fn failed_runs_since(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunRecord>>;
@@ -118,7 +121,21 @@ impl Store {
         if run_keys.is_empty() || lines.is_empty() {
             return Ok(Vec::new());
         }
-        self.inner.backend.grid_of_lines(run_keys, lines).await
+        // Most lines tell of one task: those are found by their keys, without a look at what belongs together.
+        let mut tasks: BTreeMap<usize, Option<&str>> = BTreeMap::new();
+        for line in lines {
+            tasks.entry(line.line).and_modify(|task| *task = None).or_insert(Some(line.task_id));
+        }
+        let alone: HashMap<&str, usize> = tasks.iter().filter_map(|(line, task)| Some(((*task)?, *line))).collect();
+        let of_many: Vec<LineOf<'_>> = lines.iter().filter(|line| tasks[&line.line].is_none()).copied().collect();
+        let ids: Vec<&str> = alone.keys().copied().collect();
+        let backend = &self.inner.backend;
+        let mut cells = if of_many.is_empty() { Vec::new() } else { backend.grid_of_lines(run_keys, &of_many).await? };
+        if !ids.is_empty() {
+            let found = backend.grid_of_tasks(run_keys, &ids).await?;
+            cells.extend(found.into_iter().filter_map(|cell| Some((*alone.get(cell.task_id.as_str())?, cell))));
+        }
+        Ok(cells)
     }
 
     /// The runs of a DAG that were due since then, newest first, `limit` at most.

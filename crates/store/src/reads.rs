@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use towpath_model::state::TaskState;
 
+use crate::listing::Listing;
 use crate::logs::{LogChunk, LogKey};
 use crate::records::{
     JobRecord, Page, PoolRecord, RunFilter, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord,
@@ -18,7 +19,6 @@ pub(crate) trait ReadRows {
     async fn run(&self, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>>;
     async fn run_at(&self, dag_id: &str, logical_date: DateTime<Utc>) -> Result<Option<RunRecord>>;
     async fn run_by_key(&self, key: i64) -> Result<Option<RunRecord>>;
-    async fn runs(&self, filter: &RunFilter) -> Result<Page<RunRecord>>;
     async fn previous_success(&self, before: &RunRecord) -> Result<Option<RunRecord>>;
     async fn newest_runs(&self, dag_ids: &[String], per_dag: u32) -> Result<Vec<RunRecord>>;
     async fn task_instances(&self, run_key: i64) -> Result<Vec<TaskInstanceRecord>>;
@@ -100,12 +100,20 @@ impl Store {
         self.inner.backend.run_by_key(key).await
     }
 
-    /// Runs by `run_after`.
+    /// Runs by `run_after`, with the total of [`Store::list_runs`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn runs(&self, filter: &RunFilter) -> Result<Page<RunRecord>> {
-        self.inner.backend.runs(filter).await
+        self.list_runs(&Listing::of(filter), false).await
+    }
+
+    /// As [`Store::runs`], for those who do not need to know how many there are in all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn some_runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        self.inner.backend.list_runs(&Listing::of(filter)).await
     }
 
     /// The newest successful run of the same DAG with an earlier logical date.
@@ -162,7 +170,11 @@ impl Store {
             && current.try_number > 0
             && tries.last().is_none_or(|last| last.try_number < current.try_number)
         {
+            // While it runs, what is there is of the try before.
+            let is_over = !current.state.is_live();
+            let usage = if is_over { self.inner.backend.usage(key).await? } else { None };
             tries.push(TryRecord {
+                usage,
                 key: current.key,
                 try_number: current.try_number,
                 state: current.state,

@@ -118,6 +118,20 @@ pub struct TaskInstanceRecord {
     pub at_gate: bool,
     /// Why it ended as it did, or what keeps it waiting.
     pub note: Option<String>,
+    /// What `map_index_template` made of its last try.
+    pub rendered_map_index: Option<String>,
+}
+
+impl TaskInstanceRecord {
+    /// Which instance of a mapped task it is, for people: `3`, or `3: EV` where it has a name.
+    #[must_use]
+    pub fn shown_index(&self) -> Option<String> {
+        let index = (self.key.map_index >= 0).then_some(self.key.map_index)?;
+        Some(match &self.rendered_map_index {
+            Some(name) => format!("{index}: {name}"),
+            None => index.to_string(),
+        })
+    }
 }
 
 /// A try that is over and was followed by another.
@@ -132,6 +146,8 @@ pub struct TryRecord {
     pub hostname: Option<String>,
     pub pid: Option<u32>,
     pub note: Option<String>,
+    /// What its processes have used, once it is over.
+    pub usage: Option<crate::evidence::Usage>,
 }
 
 /// Which runs to list; every `Some` or non-empty field narrows it.

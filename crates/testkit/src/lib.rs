@@ -3,6 +3,8 @@
 //! Every test runs on both. PostgreSQL is the server that `TOWPATH_TEST_POSTGRES` names
 //! (`scripts/test` starts one); without it a test fails, it is never skipped.
 
+pub mod history;
+
 use std::path::PathBuf;
 
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
@@ -12,6 +14,29 @@ pub const POSTGRES: &str = "TOWPATH_TEST_POSTGRES";
 
 /// The environment variable with the address of a MySQL or MariaDB server, for tests of users' databases.
 pub const MYSQL: &str = "TOWPATH_TEST_MYSQL";
+
+/// The environment variable with the URL of a server that speaks S3 and takes any credentials.
+pub const S3: &str = "TOWPATH_TEST_S3";
+
+/// A new bucket on the S3 server: the server's URL and the bucket's name.
+///
+/// # Panics
+/// When there is no server or it refuses.
+#[must_use]
+pub fn s3_bucket() -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let server = std::env::var(S3)
+        .unwrap_or_else(|_| panic!("{S3} names no server: run the tests with `scripts/test`, which starts one"));
+    let name = format!("towpath-{:032x}", rand::random::<u128>());
+    let host = server.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(host).expect("the test server answers");
+    let request = format!("PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).expect("the test server takes requests");
+    stream.read_to_string(&mut answer).expect("the test server answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "the test server makes no bucket: {answer}");
+    (server, name)
+}
 
 /// An empty database that is removed when this value is dropped.
 #[derive(Debug)]

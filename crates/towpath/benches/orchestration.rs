@@ -93,7 +93,7 @@ fn row(what: &str, seconds: f64, bar: &str, ratio: Option<f64>) {
 async fn control_flow(folder: &Path, database: Option<&str>) -> Result<()> {
     write_flow_dags(&folder.join("dags"))?;
     let daemon = Daemon::start(folder, database).await?;
-    daemon.wait_for_dags(5).await?;
+    daemon.wait_for_dags(6).await?;
     daemon.timed("one", 3).await?;
 
     let plain = INSTANCES as f64 / daemon.timed("plain", 2).await?;
@@ -111,6 +111,11 @@ async fn control_flow(folder: &Path, database: Option<&str>) -> Result<()> {
     println!("  {what:<38} {:>8.1} ms (median of 30)", before * 1_000.0);
     let what = "  1,000 runs, 100,000 tasks wait";
     println!("  {what:<38} {:>8.1} ms   bar: no more than that", behind * 1_000.0);
+
+    let (median, worst) = daemon.trigger_latency("nothing", 200, Duration::from_secs(10)).await?;
+    let what = "triggers by API, 200 a second";
+    let bar = if database.is_some() { 30 } else { 20 };
+    println!("  {what:<38} {median:>8.1} ms median, {worst:.1} ms p99   bar {bar} ms");
 
     let run_id = daemon.trigger("sensors").await?;
     daemon.wait_for_state("sensors", &run_id, "up_for_reschedule", SENSORS).await?;
@@ -135,6 +140,7 @@ fn write_flow_dags(folder: &Path) -> Result<()> {
     let mapped = format!("  t: {{ operator: short_circuit, expand: {{ condition: [{elements}] }} }}\n");
     std::fs::write(folder.join("mapped.yaml"), format!("{head}{mapped}"))?;
     std::fs::write(folder.join("one.yaml"), format!("{head}  t: {{ operator: short_circuit, condition: true }}\n"))?;
+    std::fs::write(folder.join("nothing.yaml"), format!("{head}  t: {{ operator: empty }}\n"))?;
     // A pool that does not exist has no slots.
     let blocked: String =
         (0..100).map(|i| format!("  t{i:03}: {{ operator: bash, bash_command: 'true', pool: closed }}\n")).collect();
@@ -300,6 +306,26 @@ impl Daemon {
         }
         waits.sort_by(f64::total_cmp);
         Ok(waits[runs / 2])
+    }
+
+    /// Median and 99th percentile of the replies to triggers, in milliseconds. Each is sent at its time,
+    /// whether those before it were answered or not, and its wait counts from then.
+    async fn trigger_latency(&self, dag_id: &str, rate: u32, span: Duration) -> Result<(f64, f64)> {
+        let url = format!("{}/api/v2/dags/{dag_id}/dagRuns", self.url);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        let mut replies = tokio::task::JoinSet::new();
+        for _ in 0..rate * span.as_secs() as u32 {
+            let sent = ticks.tick().await;
+            let request = self.http.post(&url).json(&json!({"logical_date": null}));
+            replies.spawn(async move {
+                let status = request.send().await?.status();
+                anyhow::ensure!(status == 200, "a trigger was answered by {status}");
+                Ok(sent.elapsed().as_secs_f64() * 1_000.0)
+            });
+        }
+        let mut waits = replies.join_all().await.into_iter().collect::<Result<Vec<f64>>>()?;
+        waits.sort_by(f64::total_cmp);
+        Ok((waits[waits.len() / 2], waits[waits.len() * 99 / 100]))
     }
 
     /// Waits until so many task instances of a run are in a state.

@@ -340,7 +340,8 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
             Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
         }),
     };
-    let pages = towpath_ui::router(ui.clone()).merge(towpath_ui::access(auth.clone(), store.clone()));
+    let access = towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock));
+    let pages = towpath_ui::router(ui.clone()).merge(access);
     let state = towpath_api::State::new(towpath_api::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),

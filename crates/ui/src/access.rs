@@ -1,18 +1,24 @@
 //! Logging in and out, and the page of one's own account. They work without any script.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Form, Router};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
+use strum::IntoEnumIterator as _;
 use towpath_auth::guard::Peer;
-use towpath_auth::{Auth, Callback, LoginError, Mode, OidcError, Principal, Via, password};
-use towpath_store::Store;
+use towpath_auth::{
+    API_TOKEN_PREFIX, Auth, Callback, LoginError, Minted, Mode, OidcError, Principal, Via, password,
+};
+use towpath_model::clock::SharedClock;
+use towpath_store::{NewToken, Role, Store, UserRecord};
 
 use crate::assets::Urls;
 use crate::error::Denied;
+use crate::pages::admin::users::Token;
 use crate::routes::{protect, shield};
 use crate::view::text::shown;
 use crate::{Error, Result};
@@ -21,10 +27,11 @@ use crate::{Error, Result};
 struct Doors {
     auth: Auth,
     store: Store,
+    clock: SharedClock,
 }
 
 /// `/login`, `/logout` and `/account`.
-pub fn router(auth: Auth, store: Store) -> Router {
+pub fn router(auth: Auth, store: Store, clock: SharedClock) -> Router {
     Router::new()
         .route("/login", get(form).post(log_in))
         .route("/login/link", get(link))
@@ -33,8 +40,10 @@ pub fn router(auth: Auth, store: Store) -> Router {
         .route("/logout", post(log_out))
         .route("/account", get(account))
         .route("/account/password", post(set_password))
+        .route("/account/tokens", post(create_token))
+        .route("/account/tokens/{id}/revoke", post(revoke_token))
         .layer(axum::middleware::map_response(protect))
-        .with_state(Doors { auth, store })
+        .with_state(Doors { auth, store, clock })
 }
 
 /// The page that says why somebody may not see another.
@@ -197,6 +206,10 @@ struct AccountPage {
     grants: Vec<(String, String)>,
     has_password: bool,
     is_session: bool,
+    tokens: Vec<Token>,
+    roles: Vec<Role>,
+    /// A token that has just been made: shown this once.
+    minted: Option<String>,
     told: Option<&'static str>,
     mistake: Option<String>,
 }
@@ -230,8 +243,25 @@ async fn account_page(
     told: Option<&'static str>,
     mistake: Option<String>,
 ) -> Result<Response> {
+    show_account(doors, caller, status, told, mistake, None).await
+}
+
+async fn show_account(
+    doors: &Doors,
+    caller: &Principal,
+    status: StatusCode,
+    told: Option<&'static str>,
+    mistake: Option<String>,
+    minted: Option<String>,
+) -> Result<Response> {
     let user = doors.store.user(&caller.name).await?;
+    let now = doors.clock.now();
+    let mut tokens = doors.store.tokens().await?;
+    tokens.retain(|token| token.user == caller.name && token.revoked_at.is_none());
     let page = AccountPage {
+        tokens: tokens.iter().map(|token| Token::new(token, "/account/tokens", now)).collect(),
+        roles: Role::iter().filter(|role| *role <= caller.role).collect(),
+        minted,
         assets: Urls::get(),
         name: caller.name.clone(),
         role: caller.role.to_string(),
@@ -274,6 +304,78 @@ async fn set_password(
     doors.auth.set_password(&user.name, &hash).await?;
     let cookie = doors.auth.begin_session(&user, "password", peer).await?;
     Ok(go("/account?changed=1", cookie))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TokenFields {
+    name: String,
+    /// What it may do at most; empty for all that its user may.
+    role: String,
+    /// A duration such as `90d`; empty for ever.
+    expires: String,
+}
+
+impl TokenFields {
+    /// What is wrong with them, or the token to make.
+    fn read(&self, user: &str, hash: String, now: DateTime<Utc>) -> Result<NewToken, String> {
+        let role = match self.role.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| format!("role: `{text}` is no role"))?),
+        };
+        let expires_at = match self.expires.trim() {
+            "" => None,
+            text => {
+                let life = towpath_model::duration::parse(text).map_err(|error| format!("expires: {error}"))?;
+                let end = TimeDelta::from_std(life).ok().and_then(|life| now.checked_add_signed(life));
+                Some(end.ok_or_else(|| "expires: that is too long".to_owned())?)
+            }
+        };
+        Ok(NewToken { hash, name: self.name.trim().to_owned(), user: user.to_owned(), role, expires_at })
+    }
+}
+
+/// A token can make no other one: who finds it must not outlive it.
+async fn logged_in(doors: &Doors, caller: &Principal) -> Result<UserRecord> {
+    let user = doors.store.user(&caller.name).await?.filter(|_| caller.via == Via::Session);
+    user.ok_or_else(|| Error::BadRequest("only somebody who has logged in has tokens".to_owned()))
+}
+
+async fn create_token(
+    State(doors): State<Doors>,
+    Extension(caller): Extension<Principal>,
+    Form(fields): Form<TokenFields>,
+) -> Result<Response> {
+    let user = logged_in(&doors, &caller).await?;
+    let now = doors.clock.now();
+    let minted = Minted::new(API_TOKEN_PREFIX);
+    let made = match fields.read(&user.name, minted.hash.clone(), now) {
+        Ok(new) => doors.store.create_token(&new, now).await,
+        Err(mistake) => Err(towpath_store::Error::Invalid(mistake)),
+    };
+    let mistake = match made {
+        Ok(Some(_)) => {
+            let text = Some(minted.text);
+            return show_account(&doors, &caller, StatusCode::OK, None, None, text).await;
+        }
+        Ok(None) => format!("name: you have a token `{}` already; revoke it, or take another name", fields.name),
+        Err(towpath_store::Error::Invalid(why)) => why,
+        Err(error) => return Err(error.into()),
+    };
+    account_page(&doors, &caller, StatusCode::UNPROCESSABLE_ENTITY, None, Some(shown(&mistake))).await
+}
+
+async fn revoke_token(
+    State(doors): State<Doors>,
+    Extension(caller): Extension<Principal>,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let user = logged_in(&doors, &caller).await?;
+    let is_theirs = doors.store.tokens().await?.iter().any(|token| token.id == id && token.user == user.name);
+    if !is_theirs || !doors.store.revoke_token(id, doors.clock.now()).await? {
+        return Err(Error::no_such("token of yours that is still good", &id.to_string()));
+    }
+    Ok(Redirect::to("/account").into_response())
 }
 
 fn go(to: &str, cookie: HeaderValue) -> Response {

@@ -30,7 +30,7 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 14] = [
+const ASSETS: [Asset; 15] = [
     asset!("towpath.css", CSS),
     asset!("views.css", CSS),
     asset!("theme.js", JS),
@@ -41,6 +41,7 @@ const ASSETS: [Asset; 14] = [
     asset!("live.js", JS),
     asset!("log.js", JS),
     asset!("palette.js", JS),
+    asset!("panel.js", JS),
     asset!("search.js", JS),
     asset!("zone.js", JS),
     asset!("towpath.svg", SVG),

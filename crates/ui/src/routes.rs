@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::pages::{actions, admin, dag, dags, home, log, pause, run, search, task, trigger};
+use crate::pages::{actions, admin, asset, audit, dag, dags, home, log, panel, pause, run, search, task, trigger};
 use crate::{Error, State, assets};
 
 /// Everything comes from this server, and nothing stands inside the page.
@@ -23,6 +23,7 @@ pub fn router(state: State) -> Router {
         .route("/dags", get(dags::get))
         .merge(of_dag())
         .merge(of_run())
+        .merge(of_assets())
         .merge(of_admin())
         .route("/assets/{hash}/{name}", get(assets::get))
         .fallback(not_found)
@@ -41,6 +42,7 @@ fn of_dag() -> Router<State> {
         .route("/dags/{dag_id}/durations", get(dag::durations::get))
         .route("/dags/{dag_id}/code", get(dag::code::get))
         .route("/dags/{dag_id}/details", get(dag::details::get))
+        .route("/dags/{dag_id}/audit", get(audit::of_dag))
         .route("/dags/{dag_id}/backfills", get(dag::backfills::get).post(dag::backfills::post))
         .route("/dags/{dag_id}/backfills/{id}/{action}", post(dag::backfills::change))
         .route("/dags/{dag_id}/pause", post(pause::pause))
@@ -61,14 +63,33 @@ fn of_run() -> Router<State> {
         .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/retry", post(actions::retry))
         .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log", get(log::part))
         .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log.txt", get(log::whole))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log/find", get(log::find_lines))
+        .route("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/panel", get(panel::get))
+}
+
+fn of_assets() -> Router<State> {
+    Router::new()
+        .route("/assets", get(asset::get))
+        .route("/asset/{id}", get(asset::one::get))
+        .route("/asset/{id}/events", post(asset::one::update))
+        .route("/asset/{id}/materialize", post(asset::one::materialize))
+        .route("/asset/{id}/clear", post(asset::one::clear))
 }
 
 fn of_admin() -> Router<State> {
-    use admin::{config, connections, pools, variables, workers};
+    use admin::{config, connections, pools, users, variables, workers};
     Router::new()
         .route("/admin", get(admin::get))
         .route("/admin/config", get(config::get))
         .route("/admin/workers", get(workers::get))
+        .route("/admin/audit", get(audit::all))
+        .route("/admin/users", get(users::get).post(users::post))
+        .route("/admin/users/{name}/role", post(users::set_role))
+        .route("/admin/users/{name}/grant", post(users::grant))
+        .route("/admin/users/{name}/revoke", post(users::revoke))
+        .route("/admin/users/{name}/link", post(users::link))
+        .route("/admin/users/{name}/delete", post(users::delete))
+        .route("/admin/tokens/{id}/revoke", post(users::revoke_token))
         .route("/admin/pools", get(pools::get).post(pools::post))
         .route("/admin/pools/{name}/delete", post(pools::delete))
         .route("/admin/variables", get(variables::get).post(variables::post))

@@ -4,6 +4,8 @@
 
 #[path = "../../api/tests/fixture/mod.rs"]
 mod fixture;
+#[path = "ui/later.rs"]
+mod later;
 
 use std::sync::Arc;
 

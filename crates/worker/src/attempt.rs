@@ -13,10 +13,12 @@ use towpath_model::{branch, expand, operator, params};
 use towpath_operators::attempt::{Attempt, Context, Outcome, StopReason};
 use towpath_operators::log::{Secrets, TaskLog};
 use towpath_operators::template;
-use towpath_store::{ClaimedTask, LogKey, Report, ReportOutcome, RunRecord};
+use towpath_store::{ClaimedTask, Evidence, LogKey, Report, ReportOutcome, RunRecord};
 
 use crate::Options;
+use crate::evidence;
 use crate::log_buffer::LogBuffer;
+use crate::map_name;
 use crate::outlets;
 use crate::services::StoreServices;
 
@@ -66,7 +68,8 @@ impl Job {
         );
         let mut xcoms = Vec::new();
         let mut asset_extra = Map::new();
-        let run = self.execute(&log, secrets, &mut xcoms, &mut asset_extra);
+        let mut evidence = Evidence::default();
+        let run = self.execute(&log, secrets, &mut xcoms, &mut asset_extra, &mut evidence);
         let outcome = match std::panic::AssertUnwindSafe(run).catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
@@ -82,6 +85,7 @@ impl Job {
             note,
             xcoms,
             asset_extra,
+            evidence,
             ended_at: clock.now(),
         }
     }
@@ -92,6 +96,7 @@ impl Job {
         secrets: Arc<Secrets>,
         xcoms: &mut Vec<(String, Value)>,
         asset_extra: &mut Map<String, Value>,
+        evidence: &mut Evidence,
     ) -> Outcome {
         let dag = match self.options.store.dag_of_version(self.claimed.run.version_id).await {
             Ok(dag) => dag,
@@ -133,6 +138,8 @@ impl Job {
             self.options.scratch_folder.join(self.scratch_name()),
         );
         let outcome = run_operator(&self.options, &mut attempt, &self.stop).await;
+        *evidence = evidence::of(&attempt, task);
+        evidence.map_name = map_name::render(&outcome, &attempt, &self.claimed.key).await;
         let outcome = check_branch(outcome, &dag, &task.task_id);
         let outcome = match outlets::event_extra(&outcome, &attempt).await {
             Ok(extra) => {

@@ -21,7 +21,9 @@
 //! - An operator panics: its attempt fails.
 
 mod attempt;
+mod evidence;
 mod log_buffer;
+mod map_name;
 mod once;
 mod outlets;
 mod render;

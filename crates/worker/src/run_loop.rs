@@ -265,6 +265,7 @@ impl Loop {
                 note: Some("the store refused its report; see the worker's log".to_owned()),
                 xcoms: Vec::new(),
                 asset_extra: serde_json::Map::new(),
+                evidence: Default::default(),
                 ..report.clone()
             };
             if let Err(error) = self.options.store.report(&[bare], &[], &claim, now).await {

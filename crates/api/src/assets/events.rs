@@ -10,8 +10,9 @@ use towpath_model::state::RunState;
 use towpath_store::{AssetEventFilter, AssetEventRecord, RunRecord};
 
 use crate::body::Body;
+use crate::problem::Problem;
 use crate::query::Query;
-use crate::{Error, Result, State};
+use crate::{Result, State};
 
 /// `AssetEventCollectionResponse`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -142,13 +143,13 @@ pub(crate) async fn create(
     extra.insert("from_rest_api".to_owned(), true.into());
     let partition = body.text("partition_key");
     let access = body.object("access_control");
-    body.finish()?;
-    if partition.is_some() || access.is_some() {
-        return Err(Error::BadRequest(
-            "this server has neither partitions nor rights of single events; leave `partition_key` and `access_control` out"
-                .to_owned(),
-        ));
+    for (name, is_given) in [("partition_key", partition.is_some()), ("access_control", access.is_some())] {
+        if is_given {
+            let msg = "this server has neither partitions nor rights of single events; leave it out";
+            body.problem(Problem::new("value_error", "body", name, msg, Value::Null));
+        }
     }
+    body.finish()?;
     let asset = super::find(&state, asset_id.unwrap_or_default()).await?;
     let event = state.store.create_asset_event(asset.id, &extra, state.clock.now()).await?;
     Ok(Json(EventReply::new(event, &[])))

@@ -11,6 +11,7 @@ use super::RunReply;
 use super::list::RunList;
 use super::patch::LONGEST_NOTE;
 use crate::body::Body;
+use crate::problem::Problem;
 use crate::query::Query;
 use crate::task_instances::{self, TaskInstanceReply};
 use crate::{Error, Result, State};
@@ -26,7 +27,7 @@ struct Order {
 }
 
 impl Order {
-    fn read(body: &mut Body) -> Result<Self> {
+    fn read(body: &mut Body) -> Self {
         let only_new = body.flag_or("only_new", false);
         let latest = body.flag("run_on_latest_version").unwrap_or(false);
         let order = Self {
@@ -36,11 +37,11 @@ impl Order {
             note: body.short_text("note", LONGEST_NOTE),
         };
         if only_new {
-            return Err(Error::BadRequest(
-                "`only_new` is not possible here; `run_on_latest_version` lets a run go on with the new tasks of its DAG".to_owned(),
-            ));
+            let msg =
+                "this server cannot do it; `run_on_latest_version` lets a run go on with the new tasks of its DAG";
+            body.problem(Problem::new("value_error", "body", "only_new", msg, true.into()));
         }
-        Ok(order)
+        order
     }
 
     /// What would be cleared; where it is no dry run, it is.
@@ -72,7 +73,6 @@ pub(crate) async fn post(
     query.finish()?;
     let order = Order::read(&mut body);
     body.finish()?;
-    let order = order?;
     let run = super::find(&state, &dag_id, &run_id).await?;
     let touched = order.carry_out(&state, &run).await?;
     if order.dry_run {
@@ -97,7 +97,6 @@ pub(crate) async fn many(
     let order = Order::read(&mut body);
     let runs = body.list("dag_runs").unwrap_or_default();
     body.finish()?;
-    let order = order?;
     if partition.contains(&true) {
         return Err(Error::BadRequest("this server has no partitioned DAGs; name the runs in `dag_runs`".to_owned()));
     }

@@ -69,6 +69,7 @@ fn filter(query: &mut Query, of_dags: bool) -> Result<EventFilter> {
     }
     let number = |number: i64| i32::try_from(number).unwrap_or(i32::MIN);
     Ok(EventFilter {
+        below: None,
         dag_id: query.text("dag_id"),
         task_id: query.text("task_id"),
         run_id: query.text("run_id"),

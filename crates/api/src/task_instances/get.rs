@@ -1,5 +1,7 @@
 //! `GET .../taskInstances/{task_id}` and `.../{task_id}/{map_index}`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{self, Path};
 
@@ -39,8 +41,10 @@ async fn one(
         }
         found => found?,
     };
-    let context = Context::of(state, record.version_id).await?;
-    Ok(Json(context.reply(record)))
+    let context = Arc::new(Context::of(state, record.version_id).await?);
+    let reply = (record.key.clone(), Arc::clone(&context), context.reply(record));
+    let replies = super::with_rendered(state, vec![reply]).await?;
+    Ok(Json(replies.into_iter().next().expect("one reply for one task instance")))
 }
 
 async fn is_mapped(state: &State, version_id: i64, task_id: &str) -> Result<bool> {

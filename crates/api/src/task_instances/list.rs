@@ -1,6 +1,8 @@
 //! `GET .../taskInstances`, `GET .../{task_id}/listMapped` and `POST .../taskInstances/list`. `~`
 //! stands for any DAG and any run.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{self, Path};
 use schemars::JsonSchema;
@@ -202,8 +204,9 @@ impl TaskInstanceList {
         let mut task_instances = Vec::with_capacity(page.items.len());
         for record in page.items {
             let context = contexts.of(state, record.version_id).await?;
-            task_instances.push(context.reply(record));
+            task_instances.push((record.key.clone(), Arc::clone(&context), context.reply(record)));
         }
+        let task_instances = super::with_rendered(state, task_instances).await?;
         Ok(Self {
             task_instances,
             total_entries: Some(page.total),

@@ -22,7 +22,9 @@ use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
 use towpath_model::operator;
 use towpath_model::state::TaskState;
-use towpath_store::{Compare, Datum, Listing, RunField, RunRecord, TaskInstanceRecord, TaskKey, Test, Touched};
+use towpath_store::{
+    Compare, Datum, Listing, Rendered, RunField, RunRecord, TaskInstanceRecord, TaskKey, Test, Touched,
+};
 use uuid::Uuid;
 
 use crate::dag_runs::seconds;
@@ -126,13 +128,31 @@ impl Context {
             executor: None,
             executor_config: "{}",
             note: record.note,
-            rendered_map_index: (record.key.map_index >= 0).then(|| record.key.map_index.to_string()),
+            rendered_map_index: match record.rendered_map_index {
+                Some(name) => Some(name),
+                None => (record.key.map_index >= 0).then(|| record.key.map_index.to_string()),
+            },
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,
             dag_version: Some(self.version.clone()),
         }
     }
+}
+
+/// Replies with the arguments as the operators got them.
+pub(crate) async fn with_rendered(
+    state: &State,
+    replies: Vec<(TaskKey, Arc<Context>, TaskInstanceReply)>,
+) -> Result<Vec<TaskInstanceReply>> {
+    let keys: Vec<TaskKey> = replies.iter().map(|(key, ..)| key.clone()).collect();
+    let mut kept = state.store.rendered(&keys).await?;
+    let add = |(key, context, reply): (TaskKey, Arc<Context>, TaskInstanceReply)| {
+        let task = context.dag.task(&key.task_id).filter(|_| reply.try_number > 0);
+        let rendered_fields = task.map(|task| Rendered::or_written(kept.remove(&key), task)).unwrap_or_default();
+        TaskInstanceReply { rendered_fields, ..reply }
+    };
+    Ok(replies.into_iter().map(add).collect())
 }
 
 /// On the wire, no state is null.

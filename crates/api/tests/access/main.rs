@@ -100,7 +100,7 @@ impl Server {
             Box::pin(async move { state.openapi().await })
         });
         let pages = towpath_ui::router(ui.clone()).merge(towpath_ui::docs(ui, document));
-        let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone()));
+        let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone(), Arc::clone(&world.clock) as _));
         Self { folder, router: towpath_api::app(state, pages), auth, world }
     }
 

@@ -128,7 +128,7 @@ async fn mistakes_are_told() {
             ("/api/v2/assets/events".to_owned(), json!({"asset_id": "x"}), 422),
             ("/api/v2/assets/events".to_owned(), json!({"asset_id": leads, "bogus": 1}), 422),
             ("/api/v2/assets/events".to_owned(), json!({"asset_id": 999}), 404),
-            ("/api/v2/assets/events".to_owned(), json!({"asset_id": leads, "partition_key": "p"}), 400),
+            ("/api/v2/assets/events".to_owned(), json!({"asset_id": leads, "partition_key": "p"}), 422),
             // Nobody updates it.
             (format!("/api/v2/assets/{leads}/materialize"), json!({}), 404),
             ("/api/v2/assets/999/materialize".to_owned(), json!({}), 404),

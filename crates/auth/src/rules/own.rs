@@ -1,7 +1,7 @@
 //! The rule of every route that is not Airflow's: pages, login, health, and what Airflow has no call for.
 
 use towpath_store::Access::{Edit, Read};
-use towpath_store::Role::{Op, User, Viewer};
+use towpath_store::Role::{Admin, Op, User, Viewer};
 
 use super::Row;
 use super::Rule::{AtLeast, Dag, Listed, Metrics, Open, Signature, SignedIn};
@@ -23,6 +23,8 @@ pub(super) const ROWS: &[Row] = &[
     ("POST", "/logout", Open, None),
     ("GET", "/account", SignedIn, None),
     ("POST", "/account/password", SignedIn, None),
+    ("POST", "/account/tokens", SignedIn, Some("create_token")),
+    ("POST", "/account/tokens/{id}/revoke", SignedIn, Some("revoke_token")),
     // Pages.
     ("GET", "/assets/{hash}/{name}", Open, None),
     ("GET", "/", Listed, None),
@@ -41,6 +43,7 @@ pub(super) const ROWS: &[Row] = &[
     ("GET", "/dags/{dag_id}/code", Dag(Read), None),
     ("GET", "/dags/{dag_id}/details", Dag(Read), None),
     ("GET", "/dags/{dag_id}/backfills", Dag(Read), None),
+    ("GET", "/dags/{dag_id}/audit", Dag(Read), None),
     // Also the preview, which changes nothing.
     ("POST", "/dags/{dag_id}/backfills", Dag(Edit), Some("create_backfill")),
     ("POST", "/dags/{dag_id}/backfills/{id}/{action}", Dag(Edit), Some("change_backfill")),
@@ -61,10 +64,27 @@ pub(super) const ROWS: &[Row] = &[
     ("GET", "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", Dag(Read), None),
     ("GET", "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log", Dag(Read), None),
     ("GET", "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log.txt", Dag(Read), None),
+    ("GET", "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/log/find", Dag(Read), None),
+    ("GET", "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/panel", Dag(Read), None),
+    // Assets, with the roles and events of Airflow's calls.
+    ("GET", "/assets", AtLeast(Viewer), None),
+    ("GET", "/asset/{id}", AtLeast(Viewer), None),
+    ("POST", "/asset/{id}/events", AtLeast(Op), Some("create_asset_event")),
+    ("POST", "/asset/{id}/materialize", AtLeast(Op), Some("materialize_asset")),
+    ("POST", "/asset/{id}/clear", AtLeast(Op), Some("delete_asset_queued_events")),
     // Pages of the administration, with the roles and events of Airflow's calls.
     ("GET", "/admin", SignedIn, None),
     ("GET", "/admin/config", AtLeast(Op), None),
     ("GET", "/admin/workers", AtLeast(Viewer), None),
+    ("GET", "/admin/audit", AtLeast(Viewer), None),
+    ("GET", "/admin/users", AtLeast(Admin), None),
+    ("POST", "/admin/users", AtLeast(Admin), Some("create_user")),
+    ("POST", "/admin/users/{name}/role", AtLeast(Admin), Some("set_role")),
+    ("POST", "/admin/users/{name}/grant", AtLeast(Admin), Some("grant")),
+    ("POST", "/admin/users/{name}/revoke", AtLeast(Admin), Some("revoke")),
+    ("POST", "/admin/users/{name}/link", AtLeast(Admin), Some("create_login_link")),
+    ("POST", "/admin/users/{name}/delete", AtLeast(Admin), Some("delete_user")),
+    ("POST", "/admin/tokens/{id}/revoke", AtLeast(Admin), Some("revoke_token")),
     ("GET", "/admin/pools", AtLeast(Viewer), None),
     ("POST", "/admin/pools", AtLeast(Op), Some("post_pool")),
     ("POST", "/admin/pools/{name}/delete", AtLeast(Op), Some("delete_pool")),

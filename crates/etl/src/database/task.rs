@@ -65,8 +65,10 @@ impl Connections {
                 TaskInput::Task(_) => None,
             }));
         }
-        if let Some(Target::Table(table)) = target {
-            ids.push(&table.connection);
+        match target {
+            Some(Target::Table(table)) => ids.push(&table.connection),
+            Some(Target::File(file)) => ids.extend(file.connection.as_deref()),
+            None => {}
         }
         let mut found = BTreeMap::new();
         for id in ids {
@@ -77,7 +79,7 @@ impl Connections {
         Ok(Self(found))
     }
 
-    fn get(&self, id: &str) -> Result<&Connection> {
+    pub(crate) fn get(&self, id: &str) -> Result<&Connection> {
         let missing = || Error::lasting(format!("the job does not carry the connection `{id}`"));
         self.0.get(id).ok_or_else(missing)
     }
@@ -92,7 +94,8 @@ fn conn_id(source: &Source) -> Option<&str> {
     match source {
         Source::Table(table) => Some(&table.connection),
         Source::Query(query) => Some(&query.connection),
-        Source::File(_) | Source::Rows(_) => None,
+        Source::File(file) => file.connection.as_deref(),
+        Source::Rows(_) => None,
     }
 }
 
@@ -106,9 +109,14 @@ pub(crate) async fn open<'a>(
 ) -> Result<DataFrame> {
     let attached = session.copied_config().get_extension::<Connections>().unwrap_or_default();
     let connection = attached.get(conn_id)?.clone();
+    let shown = match &input {
+        Input::Table(name) => format!("table {name}"),
+        Input::Query(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
     let declared: Vec<_> = columns.into_iter().map(|(name, kind)| (name.clone(), types::arrow(kind))).collect();
     let reader = Reader::open(connection, folder.to_owned(), input, BATCH_ROWS).await?.with_types(&declared)?;
-    stream::table(session, reader.schema(), "database", move |_| Ok(reader.stream()))
+    let stage = stream::Stage::source("database", format!("{shown}, connection {conn_id}"));
+    stream::table(session, reader.schema(), stage, move |_, measure| Ok(stream::waited(reader.stream(), measure)))
 }
 
 /// Writes rows into a table; the task's XCom.

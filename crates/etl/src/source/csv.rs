@@ -3,11 +3,14 @@
 //! DataFusion's own reader is not used: it takes no null values in typed columns, loses the order of rows where it
 //! reads in parallel, and does not say in which line something is wrong.
 
-use std::fs::File;
+mod plain;
+
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_null_array,
+};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,15 +19,15 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{StreamExt as _, TryStreamExt as _};
-use indexmap::IndexMap;
 use towpath_model::etl::{Compression, FileSource};
 
 use super::infer;
-use super::paths::SourceFile;
+use super::paths::{Place, SourceFile};
 use super::records::{Dialect, Piece, Pieces, end_of_record, line_of};
 use crate::error::{Error, Result};
+use crate::measure::{Measure, Meter};
 use crate::session::BATCH_ROWS;
-use crate::{stream, types};
+use crate::{remote, stream, types};
 
 /// Rows that types are inferred from.
 const INFER_ROWS: usize = 10_000;
@@ -52,7 +55,7 @@ struct Column {
 }
 
 /// The rows of CSV files.
-pub(super) fn open(
+pub(super) async fn open(
     session: &SessionContext,
     source: &FileSource,
     files: &[SourceFile],
@@ -78,21 +81,38 @@ pub(super) fn open(
         compression: source.compression,
         columns: Vec::new(),
     };
-    format.columns = columns(source, files, &format, as_text)?;
+    let (source, looked_at, names) = (source.clone(), files.to_vec(), as_text.to_vec());
+    let look = tokio::task::spawn_blocking(move || {
+        format.columns = columns(&source, &looked_at, &format, &names)?;
+        Ok::<_, Error>(format)
+    });
+    let format = look.await.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))?;
     let schema = Arc::new(Schema::new(
         format.columns.iter().map(|column| Field::new(&column.name, column.kind.clone(), true)).collect::<Vec<_>>(),
     ));
     let (format, files) = (Arc::new(format), files.to_vec());
     let cores = session.copied_config().target_partitions();
     let result = Arc::clone(&schema);
-    stream::table(session, schema, "csv", move |_| Ok(read(&files, &format, &result, cores)))
+    let meter = Meter::of(session);
+    for file in files.iter().filter(|file| !matches!(file.place, Place::Web(_))) {
+        meter.expects(file.size());
+    }
+    let stage = stream::Stage::source("csv", super::shown(&files));
+    // The meter holds this table, so the table must not hold the meter.
+    let meter = Arc::downgrade(&meter);
+    stream::table_of_columns(session, schema, stage, move |_, wanted, measure| {
+        let meter = meter.upgrade().unwrap_or_default();
+        let columns = wanted.iter().map(|at| format.columns[*at].clone()).collect();
+        let wanted = Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns });
+        Ok(read(&files, &format, &wanted, cores, &meter, measure))
+    })
 }
 
 /// The columns of the result, by the first file.
 fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: &[String]) -> Result<Vec<Column>> {
     let first = &files[0];
-    let place = first.path.display().to_string();
-    let mut pieces = Pieces::new(reader(&first.path, format)?, format.dialect);
+    let place = first.shown();
+    let mut pieces = Pieces::new(reader(first, first.open()?, format)?, format.dialect);
     let piece = pieces.next_piece().map_err(|error| error.within(&place))?;
     let mut piece = piece.unwrap_or(Piece { bytes: Vec::new(), first_line: 1 });
     let declared = &source.columns;
@@ -209,9 +229,8 @@ fn take_header(piece: &mut Piece, format: &Format) -> Option<Vec<String>> {
 }
 
 /// The text of a file, as UTF-8.
-fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send>> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, &error))?;
-    let name = path.to_string_lossy().to_lowercase();
+fn reader(file: &SourceFile, raw: Box<dyn Read + Send>, format: &Format) -> Result<Box<dyn Read + Send>> {
+    let name = file.shown().to_lowercase();
     let by_name = || match name.rsplit('.').next() {
         Some("gz" | "gzip") => Compression::Gzip,
         Some("bz2") => Compression::Bzip2,
@@ -226,42 +245,56 @@ fn reader(path: &std::path::Path, format: &Format) -> Result<Box<dyn Read + Send
         Compression::Xz => FileCompressionType::XZ,
         Compression::Zstd => FileCompressionType::ZSTD,
     };
-    let mut bytes = compression.convert_read(file)?;
+    let mut bytes = compression.convert_read(raw)?;
     if let Some(encoding) = format.encoding {
         return Ok(Box::new(encoding_rs_io::DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(bytes)));
     }
     // A byte order mark is no part of the first name.
     let mut start = Vec::with_capacity(3);
     let read = bytes.by_ref().take(3).read_to_end(&mut start);
-    read.map_err(|error| Error::io("read", path, &error))?;
+    read.map_err(|error| remote::carried(&error).unwrap_or_else(|| Error::passing(error.to_string())))?;
     if start == b"\xEF\xBB\xBF" {
         start.clear();
     }
     Ok(Box::new(Cursor::new(start).chain(bytes)))
 }
 
+/// The columns that somebody reads. Values of others are not looked at.
+struct Wanted {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
+
 /// All rows of all files, in order.
-fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: usize) -> SendableRecordBatchStream {
+fn read(
+    files: &[SourceFile],
+    format: &Arc<Format>,
+    wanted: &Arc<Wanted>,
+    cores: usize,
+    meter: &Arc<Meter>,
+    measure: &Arc<Measure>,
+) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
-    let (cut, todo) = (Arc::clone(format), files.to_vec());
+    let (cut, todo, meter) = (Arc::clone(format), files.to_vec(), Arc::clone(meter));
     tokio::task::spawn_blocking(move || {
         for file in todo {
             let file = Arc::new(file);
-            if let Err(error) = send_pieces(&file, &cut, &sender) {
+            if let Err(error) = send_pieces(&file, &cut, &meter, &sender) {
                 // Nobody listens any more where this fails.
-                let _ = sender.blocking_send(Err(error.within(&file.path.display().to_string())));
+                let _ = sender.blocking_send(Err(error.within(&file.shown())));
                 return;
             }
         }
     });
     let pieces = futures::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
-    let (parse, result) = (Arc::clone(format), Arc::clone(schema));
+    let (parse, result, measure) = (Arc::clone(format), Arc::clone(wanted), Arc::clone(measure));
     let batches = pieces
         .map(move |work: Result<Work>| {
-            let (format, schema) = (Arc::clone(&parse), Arc::clone(&result));
+            let (format, wanted, measure) = (Arc::clone(&parse), Arc::clone(&result), Arc::clone(&measure));
             async move {
                 let work = work?;
-                let parsed = tokio::task::spawn_blocking(move || parse_piece(&work, &format, &schema)).await;
+                let parse = move || measure.time(|| parse_piece(&work, &format, &wanted));
+                let parsed = tokio::task::spawn_blocking(parse).await;
                 parsed.unwrap_or_else(|error| Err(Error::passing(format!("a reader has ended: {error}"))))
             }
         })
@@ -269,7 +302,7 @@ fn read(files: &[SourceFile], format: &Arc<Format>, schema: &SchemaRef, cores: u
         .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok::<_, Error>)))
         .try_flatten()
         .map_err(Into::into);
-    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), batches))
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&wanted.schema), batches))
 }
 
 /// A piece, and which column of the file is which of the result.
@@ -283,9 +316,10 @@ struct Work {
 fn send_pieces(
     file: &Arc<SourceFile>,
     format: &Format,
+    meter: &Arc<Meter>,
     sender: &tokio::sync::mpsc::Sender<Result<Work>>,
 ) -> Result<()> {
-    let mut pieces = Pieces::new(reader(&file.path, format)?, format.dialect);
+    let mut pieces = Pieces::new(reader(file, file.open_metered(meter)?, format)?, format.dialect);
     let own = || format.columns.iter().filter(|column| !column.of_folder);
     let mut names: Option<Arc<Vec<String>>> =
         (!format.header).then(|| Arc::new(own().map(|column| column.name.clone()).collect()));
@@ -310,39 +344,69 @@ fn send_pieces(
     Ok(())
 }
 
-fn parse_piece(work: &Work, format: &Format, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
-    let place = work.file.path.display().to_string();
+fn parse_piece(work: &Work, format: &Format, wanted: &Wanted) -> Result<Vec<RecordBatch>> {
+    let place = work.file.shown();
+    if let Some(plain) = plain::Plain::cut(&work.piece.bytes, work.names.len(), format.dialect) {
+        let starts = (0..plain.rows()).step_by(BATCH_ROWS);
+        let batch = |start: usize| {
+            let rows = start..plain.rows().min(start + BATCH_ROWS);
+            let count = rows.len();
+            wanted.batch(work, format, start, count, |index, column| {
+                plain.column(index, rows.clone(), &format.null_values, column)
+            })
+        };
+        return starts.map(batch).collect();
+    }
     let schema_of_file = text_schema(work.names.iter().map(String::as_str));
     let reader = builder(schema_of_file, format).build_buffered(Cursor::new(&work.piece.bytes))?;
-    let partitions: IndexMap<&str, Option<&str>> =
-        work.file.partitions.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
     let mut batches = Vec::new();
     let mut row = 0;
     for batch in reader {
         let batch = batch.map_err(|error| parse_error(&error.to_string(), &work.piece, format).within(&place))?;
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(format.columns.len());
-        for column in &format.columns {
-            let text: ArrayRef = if column.of_folder {
-                match partitions.get(column.name.as_str()).copied().flatten() {
-                    Some(value) => {
-                        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, batch.num_rows())))
-                    }
-                    None => new_null_array(&DataType::Utf8, batch.num_rows()),
-                }
-            } else {
-                let index = work.names.iter().position(|name| *name == column.name).expect("the header was checked");
-                without_nulls(batch.column(index), &format.null_values)
-            };
-            let cast = typed(&text, column).map_err(|(at, value)| {
-                let line = line_of(&work.piece.bytes, work.piece.first_line, row + at, format.dialect);
-                misfit(&place, line, column, &value)
-            })?;
-            columns.push(cast);
-        }
+        batches.push(wanted.batch(work, format, row, batch.num_rows(), |index, column| {
+            typed(&without_nulls(batch.column(index), &format.null_values), column)
+        })?);
         row += batch.num_rows();
-        batches.push(RecordBatch::try_new(Arc::clone(schema), columns)?);
     }
     Ok(batches)
+}
+
+impl Wanted {
+    /// A batch of the records from `first` of a piece; `values` gives those of a column of the file.
+    fn batch(
+        &self,
+        work: &Work,
+        format: &Format,
+        first: usize,
+        rows: usize,
+        values: impl Fn(usize, &Column) -> Result<ArrayRef, (usize, String)>,
+    ) -> Result<RecordBatch> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let values = if column.of_folder {
+                typed(&of_folder(&work.file, &column.name, rows), column)
+            } else {
+                let index = work.names.iter().position(|name| *name == column.name).expect("the header was checked");
+                values(index, column)
+            };
+            columns.push(values.map_err(|(at, value)| {
+                let line = line_of(&work.piece.bytes, work.piece.first_line, first + at, format.dialect);
+                misfit(&work.file.shown(), line, column, &value)
+            })?);
+        }
+        // Where nothing but the number of rows is wanted there are no columns.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+/// What the name of a folder says, for each row.
+fn of_folder(file: &SourceFile, name: &str, rows: usize) -> ArrayRef {
+    let value = file.partitions.iter().find(|(partition, _)| partition == name).and_then(|(_, value)| value.as_deref());
+    match value {
+        Some(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+        None => new_null_array(&DataType::Utf8, rows),
+    }
 }
 
 /// A value that does not fit its column.
@@ -386,8 +450,12 @@ fn typed(texts: &ArrayRef, column: &Column) -> Result<ArrayRef, (usize, String)>
     if cast.null_count() == texts.null_count() {
         return Ok(cast);
     }
-    let wrong = (0..texts.len()).find(|row| texts.is_valid(*row) && cast.is_null(*row));
-    Err(value_at(wrong.expect("there are more nulls than before")))
+    Err(value_at(misfit_row(texts.len(), |row| texts.is_valid(row), &cast)))
+}
+
+/// The first row that had a value and has none as its type.
+fn misfit_row(rows: usize, had_value: impl Fn(usize) -> bool, values: &ArrayRef) -> usize {
+    (0..rows).find(|row| had_value(*row) && values.is_null(*row)).expect("there are more nulls than before")
 }
 
 /// A record that is no record, with the line of the file instead of that of the piece.

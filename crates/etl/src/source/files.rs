@@ -17,12 +17,15 @@ use towpath_model::etl::{Compression, FileFormat, FileSource};
 use url::Url;
 
 use super::infer;
-use super::paths::SourceFile;
+use super::paths::{Place, SourceFile};
 use crate::error::{Error, Result};
+use crate::measure::Meter;
+use crate::remote::Remotes;
 use crate::types;
 
 /// The rows of files of one format.
 pub(super) async fn open(session: &SessionContext, source: &FileSource, files: &[SourceFile]) -> Result<DataFrame> {
+    let files = &fetched(session, source, files).await?[..];
     let mut whole: Option<DataFrame> = None;
     // Files of one folder are one table; the values of partitions are put beside it.
     let mut from = 0;
@@ -41,10 +44,32 @@ pub(super) async fn open(session: &SessionContext, source: &FileSource, files: &
     declared(data, source)
 }
 
+/// The files, those brought here that cannot be read where they are.
+async fn fetched(session: &SessionContext, source: &FileSource, files: &[SourceFile]) -> Result<Vec<SourceFile>> {
+    let (mut here, remotes) = (Vec::with_capacity(files.len()), Remotes::of(session));
+    for file in files {
+        let shown = file.shown();
+        let name = shown.rsplit(['/', '\\']).next().unwrap_or_default();
+        // A name may be longer than file systems take; its end is what counts.
+        let name: String = name.chars().skip(name.chars().count().saturating_sub(60)).collect();
+        let place = match &file.place {
+            Place::Web(web) => Place::Local(remotes.fetch(web.read(|_| ()), &name).await?),
+            Place::Object(object) if source.format == FileFormat::Arrow => {
+                Place::Local(remotes.fetch(object.read(), &name).await?)
+            }
+            place => place.clone(),
+        };
+        here.push(SourceFile { place, partitions: file.partitions.clone() });
+    }
+    let meter = Meter::of(session);
+    here.iter().filter_map(SourceFile::size).for_each(|bytes| meter.expects_of_plans(bytes));
+    Ok(here)
+}
+
 async fn table(session: &SessionContext, source: &FileSource, files: &[SourceFile]) -> Result<DataFrame> {
     let compression = match source.compression {
         None | Some(Compression::None) => {
-            let name = files[0].path.to_string_lossy().to_lowercase();
+            let name = files[0].shown().to_lowercase();
             match name.rsplit('.').next() {
                 Some("gz" | "gzip") => FileCompressionType::GZIP,
                 Some("bz2") => FileCompressionType::BZIP2,
@@ -68,17 +93,19 @@ async fn table(session: &SessionContext, source: &FileSource, files: &[SourceFil
     };
     let mut urls = Vec::with_capacity(files.len());
     for file in files {
-        let full = std::path::absolute(&file.path).map_err(|error| Error::io("find", &file.path, &error))?;
-        let url = Url::from_file_path(&full)
-            .map_err(|()| Error::lasting(format!("`{}` is no path of a file", full.display())))?;
+        let url = match &file.place {
+            Place::Object(object) => object.register(session)?,
+            Place::Local(path) => {
+                let full = std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
+                Url::from_file_path(&full)
+                    .map_err(|()| Error::lasting(format!("`{}` is no path of a file", full.display())))?
+            }
+            Place::Web(file) => return Err(Error::lasting(format!("`{}` was not fetched", file.shown()))),
+        };
         urls.push(ListingTableUrl::try_new(url, None)?);
     }
     let options = ListingOptions::new(reader).with_file_extension("");
-    let place = if files.len() == 1 {
-        files[0].path.display().to_string()
-    } else {
-        format!("{} and {} more", files[0].path.display(), files.len() - 1)
-    };
+    let place = super::shown(files);
     let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
     let config = config.infer_schema(&session.state()).await.map_err(|error| Error::from(error).within(&place))?;
     let table = ListingTable::try_new(config)?;

@@ -52,7 +52,10 @@ impl<R: Read> Pieces<R> {
                 let from = bytes.len();
                 bytes.reserve(PIECE_BYTES);
                 let read = self.reader.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes);
-                read.map_err(|error| Error::passing(format!("line {}: {error}", self.line)))?;
+                read.map_err(|error| match crate::remote::carried(&error) {
+                    Some(error) => error,
+                    None => Error::passing(format!("line {}: {error}", self.line)),
+                })?;
                 self.ended = bytes.len() - from < PIECE_BYTES;
             }
             if self.ended {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::json::ReaderBuilder;
 use datafusion::arrow::json::reader::infer_json_schema_from_iterator;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use serde_json::Value;
 use towpath_model::etl::RowsSource;
 
 use crate::error::{Error, Result};
-use crate::types;
+use crate::{stream, types};
 
 /// The rows as a table.
 pub(super) async fn open(session: &SessionContext, source: &RowsSource) -> Result<DataFrame> {
@@ -35,5 +36,9 @@ pub(super) async fn open(session: &SessionContext, source: &RowsSource) -> Resul
     decoder.serialize(&rows).map_err(|error| Error::lasting(format!("`rows`: {error}")))?;
     let batch = decoder.flush().map_err(|error| Error::lasting(format!("`rows`: {error}")))?;
     let batch = batch.unwrap_or_else(|| datafusion::arrow::array::RecordBatch::new_empty(schema));
-    Ok(session.read_batch(batch)?)
+    let stage = stream::Stage::source("rows", format!("{} in place", rows.len()));
+    stream::table(session, batch.schema(), stage, move |_, _| {
+        let rows = futures::stream::iter([Ok(batch.clone())]);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(batch.schema(), rows)))
+    })
 }

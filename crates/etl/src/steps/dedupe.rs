@@ -19,9 +19,12 @@ use towpath_model::etl::Keep;
 use super::keys::{Key, KeyMap, keys};
 use super::waiting::{Parts, Waiting};
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 
 /// What a key and its row number take in a map, with the room that maps leave free.
 const ENTRY_BYTES: usize = 25 * 2;
+/// Rows that wait in memory, bytes. What goes to disk is compressed, and as a rule still in the kernel's memory when it is read.
+const MOST_WAITING_BYTES: usize = 128 * 1024 * 1024;
 /// Marks the number of a row whose key has come again.
 const AGAIN: u64 = 1 << 63;
 
@@ -53,32 +56,36 @@ impl Pass {
         &self,
         input: SendableRecordBatchStream,
         context: &Arc<TaskContext>,
+        measure: &Arc<Measure>,
     ) -> SendableRecordBatchStream {
         let schema = self.schema(&input.schema());
         let mut output = RecordBatchReceiverStream::builder(Arc::clone(&schema), 2);
         let (sender, pass, context) = (output.tx(), self.clone(), Arc::clone(context));
+        let measure = Arc::clone(measure);
         output.spawn(async move {
-            let mut rows = Rows::new(pass, schema, input.schema(), &context);
+            let mut rows = Rows::new(pass, schema, input.schema(), &context, &measure);
             let columns = Arc::new(rows.pass.columns.clone());
             let hashed = input.map_err(Error::from).map(|batch| {
-                let columns = Arc::clone(&columns);
+                let (columns, measure) = (Arc::clone(&columns), Arc::clone(&measure));
                 async move {
                     let batch = batch?;
-                    let work = tokio::task::spawn_blocking(move || keys(&batch, &columns).map(|keys| (batch, keys)));
+                    let work = tokio::task::spawn_blocking(move || {
+                        measure.time(|| keys(&batch, &columns)).map(|keys| (batch, keys))
+                    });
                     work.await.unwrap_or_else(|error| Err(Error::passing(format!("a pass has ended: {error}"))))
                 }
             });
             let mut hashed = std::pin::pin!(hashed.buffered(rows.pass.cores));
             while let Some(next) = hashed.next().await {
                 let (batch, keys) = next?;
-                if let Some(done) = tokio::task::block_in_place(|| rows.push(batch, &keys))?
+                if let Some(done) = tokio::task::block_in_place(|| measure.time(|| rows.push(batch, &keys)))?
                     && sender.send(Ok(done)).await.is_err()
                 {
                     return Ok(());
                 }
             }
-            let mut rest = tokio::task::block_in_place(|| rows.finish())?;
-            while let Some(batch) = tokio::task::block_in_place(|| rest.next())? {
+            let mut rest = tokio::task::block_in_place(|| measure.time(|| rows.finish()))?;
+            while let Some(batch) = tokio::task::block_in_place(|| measure.time(|| rest.next()))? {
                 if sender.send(Ok(batch)).await.is_err() {
                     return Ok(());
                 }
@@ -91,13 +98,13 @@ impl Pass {
 
 /// A bit for each row that has to wait.
 #[derive(Debug, Default)]
-struct Bits {
+pub(super) struct Bits {
     words: Vec<u64>,
     count: u64,
 }
 
 impl Bits {
-    fn push(&mut self, bit: bool) {
+    pub(super) fn push(&mut self, bit: bool) {
         let (word, at) = ((self.count / 64) as usize, self.count % 64);
         if word == self.words.len() {
             self.words.push(0);
@@ -110,11 +117,11 @@ impl Bits {
         self.words[(index / 64) as usize] &= !(1 << (index % 64));
     }
 
-    fn set(&mut self, index: u64) {
+    pub(super) fn set(&mut self, index: u64) {
         self.words[(index / 64) as usize] |= 1 << (index % 64);
     }
 
-    fn get(&self, index: u64) -> bool {
+    pub(super) fn get(&self, index: u64) -> bool {
         self.words[(index / 64) as usize] >> (index % 64) & 1 == 1
     }
 }
@@ -134,10 +141,17 @@ struct Rows {
     stays: Bits,
     waiting: Waiting,
     context: Arc<TaskContext>,
+    measure: Arc<Measure>,
 }
 
 impl Rows {
-    fn new(pass: Pass, schema: SchemaRef, input: SchemaRef, context: &Arc<TaskContext>) -> Self {
+    fn new(
+        pass: Pass,
+        schema: SchemaRef,
+        input: SchemaRef,
+        context: &Arc<TaskContext>,
+        measure: &Arc<Measure>,
+    ) -> Self {
         let pool = context.memory_pool();
         let third = match pool.memory_limit() {
             MemoryLimit::Finite(bytes) => bytes / 3,
@@ -152,8 +166,9 @@ impl Rows {
             reservation: MemoryConsumer::new("dedupe").register(pool),
             decided: 0,
             stays: Bits::default(),
-            waiting: Waiting::new(input, third, context),
+            waiting: Waiting::new(input, third.min(MOST_WAITING_BYTES), context, measure),
             context: Arc::clone(context),
+            measure: Arc::clone(measure),
         }
     }
 
@@ -188,9 +203,10 @@ impl Rows {
         // While a map grows, both the old and the new one are there.
         if self.reservation.try_resize(wanted + wanted / 2).is_ok() {
             self.seen.reserve(rows);
+            self.measure.holds(self.reservation.size() + self.waiting.held_bytes());
             return Ok(());
         }
-        let mut parts = Parts::new(&self.context)?;
+        let mut parts = Parts::new(&self.context, &self.measure)?;
         self.switched_at = self.decided + self.stays.count;
         for (key, row) in self.seen.drain() {
             parts.push(key, row)?;
@@ -232,7 +248,7 @@ impl Rows {
         self.seen = KeyMap::default();
         self.reservation.free();
         let waiting = self.waiting.replay()?;
-        self.waiting = Waiting::new(Arc::clone(&self.schema), 0, &self.context);
+        self.waiting = Waiting::new(Arc::clone(&self.schema), 0, &self.context, &self.measure);
         Ok(Rest { rows: self, waiting, next: 0 })
     }
 }

@@ -13,7 +13,7 @@ use towpath_model::etl::{Sample, Unpivot};
 
 use super::{check_columns, index_of};
 use crate::error::{Error, Result};
-use crate::stream::{Ordered, table};
+use crate::stream::{Ordered, Stage, table};
 
 /// Makes a row of each value of some columns.
 pub(super) async fn unpivot(session: &SessionContext, data: DataFrame, spec: &Unpivot) -> Result<DataFrame> {
@@ -43,12 +43,17 @@ pub(super) async fn unpivot(session: &SessionContext, data: DataFrame, spec: &Un
     let result: SchemaRef = Arc::new(Schema::new(fields));
     let labels: Vec<String> = melted.iter().map(|at| names[*at].clone()).collect();
     let made = Arc::clone(&result);
-    table(session, result, "unpivot", move |context| {
+    let stage = Stage::pass("unpivot", labels.join(", "), &input);
+    let input = input.clone();
+    table(session, result, stage, move |context, measure| {
         let (melted, kept, labels, kind, schema) =
             (melted.clone(), kept.clone(), labels.clone(), kind.clone(), Arc::clone(&made));
-        let rows = input
-            .stream(context)?
-            .map(move |batch| unpivot_batch(&batch?, &melted, &kept, &labels, &kind, &schema).map_err(Into::into));
+        let measure = Arc::clone(measure);
+        let rows = input.stream(context)?.map(move |batch| {
+            let batch = batch?;
+            let made = measure.time(|| unpivot_batch(&batch, &melted, &kept, &labels, &kind, &schema));
+            made.map_err(Into::into)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&made), rows)) as SendableRecordBatchStream)
     })
 }
@@ -101,7 +106,9 @@ pub(super) async fn sample(session: &SessionContext, data: DataFrame, spec: &Sam
     match (spec.rows, spec.fraction) {
         (Some(rows), None) => {
             let most = usize::try_from(rows).unwrap_or(usize::MAX);
-            table(session, Arc::clone(&schema), "sample", move |context| {
+            let stage = Stage::pass("sample", format!("{rows} rows"), &input);
+            let input = input.clone();
+            table(session, Arc::clone(&schema), stage, move |context, _| {
                 let rows = choose(input.stream(context)?, Arc::clone(&schema), most, seed);
                 let rows = futures::stream::once(rows).map_err(Into::into);
                 Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows)) as SendableRecordBatchStream)
@@ -109,7 +116,9 @@ pub(super) async fn sample(session: &SessionContext, data: DataFrame, spec: &Sam
         }
         (None, Some(fraction)) if (0.0..=1.0).contains(&fraction) => {
             let most = (fraction * u64::MAX as f64) as u64;
-            table(session, Arc::clone(&schema), "sample", move |context| {
+            let stage = Stage::pass("sample", format!("fraction {fraction}"), &input);
+            let input = input.clone();
+            table(session, Arc::clone(&schema), stage, move |context, _| {
                 let mut next = 0;
                 let rows = input.stream(context)?.map(move |batch| {
                     let batch = batch?;

@@ -7,12 +7,14 @@ use datafusion::arrow::compute::kernels::cmp;
 use datafusion::arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options, or};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::HashSet;
 use serde_json::Value;
 use towpath_model::etl::ColumnRules;
 
 use super::formats;
+use super::nested::{self, Nested};
 use crate::error::{Error, Result};
-use crate::types;
+use crate::{parse, types};
 
 /// A column after its rules.
 pub(super) struct Check {
@@ -20,6 +22,14 @@ pub(super) struct Check {
     pub(super) values: ArrayRef,
     /// The rules that some rows broke, and which ones.
     pub(super) broken: Vec<(String, BooleanArray)>,
+}
+
+/// The type that a column has after its rules.
+pub(super) fn target_of(rules: &ColumnRules, source: &DataType) -> Result<DataType> {
+    let target = rules.kind.as_ref().map_or_else(|| source.clone(), types::arrow);
+    // Text stays in the form that it has.
+    let target = if types::is_text(&target) && types::is_text(source) { source.clone() } else { target };
+    nested::target_of(rules, source, target)
 }
 
 /// The rules of one column, ready to run.
@@ -30,8 +40,11 @@ pub(super) struct Rule {
     required: bool,
     comparisons: Vec<Comparison>,
     one_of: Option<(String, Vec<Scalar<ArrayRef>>)>,
+    /// The same values, where they are text.
+    texts: HashSet<String>,
     pattern: Option<String>,
     length: Option<(u64, u64)>,
+    nested: Nested,
 }
 
 #[derive(Debug)]
@@ -73,9 +86,18 @@ impl Rule {
                 Some((format!("one_of {}{dots}", name.join(", ")), values))
             }
         };
+        let texts =
+            if types::is_text(&target) { rules.one_of.iter().flatten().map(shown).collect() } else { HashSet::new() };
         if let Some(pattern) = &rules.pattern {
             regexp_is_match_scalar(&StringArray::from(vec![""]), pattern, None)
                 .map_err(|error| Error::lasting(format!("`pattern`: {error}")))?;
+        }
+        let nested = Nested::new(rules, source, &target)?;
+        if rules.length.is_some() && matches!(target, DataType::Struct(_)) {
+            return Err(Error::lasting("`length` belongs to texts and lists, and this is a struct"));
+        }
+        if rules.pattern.is_some() && target.is_nested() {
+            return Err(Error::lasting(format!("`pattern` belongs to text, and this is {}", types::name(&target))));
         }
         if !rules.formats.is_empty() && !types::is_text(source) {
             return Err(Error::lasting(format!(
@@ -89,8 +111,10 @@ impl Rule {
             required: rules.required,
             comparisons,
             one_of,
+            texts,
             pattern: rules.pattern.clone(),
             length: rules.length,
+            nested,
         })
     }
 
@@ -101,7 +125,13 @@ impl Rule {
                 broken.push((rule, rows));
             }
         };
-        let values = self.cast(raw);
+        let values = match self.nested.check(raw, &self.target)? {
+            Some(Check { values, broken }) => {
+                broken.into_iter().for_each(|(rule, rows)| add(rule, rows));
+                values
+            }
+            None => self.cast(raw),
+        };
         // With nulls about, what is null now and was not before did not fit.
         if values.null_count() > raw.null_count() {
             let misfits = (0..raw.len()).map(|row| Some(values.is_null(row) && raw.is_valid(row)));
@@ -114,13 +144,23 @@ impl Rule {
             add(name.clone(), failing(&passes(&values, other)?));
         }
         if let Some((name, allowed)) = &self.one_of {
-            let mut found = BooleanArray::from(vec![false; values.len()]);
-            for value in allowed {
-                found = or(&found, &cmp::eq(&values, value)?)?;
+            match values.as_string_opt::<i32>() {
+                Some(texts) => {
+                    let rows = texts.iter().map(|text| Some(text.is_some_and(|text| !self.texts.contains(text))));
+                    add(name.clone(), rows.collect());
+                }
+                None => {
+                    let mut found = BooleanArray::from(vec![false; values.len()]);
+                    for value in allowed {
+                        found = or(&found, &cmp::eq(&values, value)?)?;
+                    }
+                    add(name.clone(), failing(&found));
+                }
             }
-            add(name.clone(), failing(&found));
         }
-        if self.pattern.is_some() || self.length.is_some() {
+        if let (Some((least, most)), true) = (self.length, self.target.is_nested()) {
+            add(length_name(least, most), nested::lengths_outside(&values, least, most));
+        } else if self.pattern.is_some() || self.length.is_some() {
             let texts = cast(&values, &DataType::Utf8)?;
             let texts: &StringArray = texts.as_string();
             if let Some(pattern) = &self.pattern {
@@ -129,7 +169,7 @@ impl Rule {
             if let Some((least, most)) = self.length {
                 let fits = |text: &str| (least..=most).contains(&(text.chars().count() as u64));
                 let rows = texts.iter().map(|text| Some(text.is_some_and(|text| !fits(text)))).collect();
-                add(if least == most { format!("length {least}") } else { format!("length {least} to {most}") }, rows);
+                add(length_name(least, most), rows);
             }
         }
         Ok(Check { values, broken })
@@ -142,6 +182,14 @@ impl Rule {
         }
         if !self.formats.is_empty() {
             return formats::parse(raw, &self.formats, &self.target);
+        }
+        if types::is_text(raw.data_type()) && self.target.is_nested() {
+            return nested::from_json(raw, &self.target);
+        }
+        if let Some(texts) = raw.as_string_opt::<i32>()
+            && let Some(values) = parse::parse(&texts.iter().collect::<Vec<_>>(), &self.target)
+        {
+            return values;
         }
         let options = CastOptions { safe: true, ..CastOptions::default() };
         let cast = |values: &ArrayRef, target: &DataType| {
@@ -159,6 +207,10 @@ impl Rule {
         }
         cast(raw, &self.target)
     }
+}
+
+fn length_name(least: u64, most: u64) -> String {
+    if least == most { format!("length {least}") } else { format!("length {least} to {most}") }
 }
 
 /// The rows that do not pass; null passes.

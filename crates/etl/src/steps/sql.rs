@@ -161,11 +161,11 @@ impl Kitchen<'_> {
         let schema = Arc::clone(data.schema().inner());
         check_columns(spec.index.iter(), &schema)?;
         index_of(&spec.columns, &schema)?;
-        // Without names the rows are needed twice, so they wait in memory.
+        // Without names the rows are needed twice, so they wait.
         let (data, names) = match &spec.names {
             Some(names) => (data, names.0.clone()),
             None => {
-                let data = data.cache().await?;
+                let data = super::spool::spool(self.session, data).await?;
                 let names = values_of(&data, &spec.columns).await?;
                 (data, names)
             }

@@ -9,17 +9,18 @@ use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::{filter_record_batch, nullif};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt as _, TryStreamExt as _};
 use towpath_model::etl::{OnError, Validate};
 
-use super::keys::{KeyMap, keys};
 use super::rejects::Rejects;
-use super::rule::{Check, Rule};
+use super::rule::{Check, Rule, target_of};
+use super::unique::{Late, Seen, Uniques};
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 use crate::report::Report;
 use crate::types;
 
@@ -64,11 +65,9 @@ impl Pass {
             let index =
                 known().position(|known| known == name).ok_or_else(|| crate::source::no_column(name, known()))?;
             let source = input.field(index).data_type();
-            let target = rules.kind.as_ref().map_or_else(|| source.clone(), types::arrow);
-            // Text stays in the form that it has.
-            let target = if types::is_text(&target) && types::is_text(source) { source.clone() } else { target };
-            let rule =
-                Rule::new(rules, source, target.clone()).map_err(|error| error.within(&format!("column `{name}`")))?;
+            let place = format!("column `{name}`");
+            let target = target_of(rules, source).map_err(|error| error.within(&place))?;
+            let rule = Rule::new(rules, source, target.clone()).map_err(|error| error.within(&place))?;
             fields[index] = Arc::new(Field::new(name, target, true));
             columns.push(ColumnPass { index, name: name.clone(), rule, unique: rules.unique });
         }
@@ -93,6 +92,12 @@ impl Pass {
         Ok(Self { on_error: spec.on_error, columns, conditions, input: Arc::clone(input), schema, cores })
     }
 
+    /// What it looks at, for plans.
+    pub(crate) fn detail(&self) -> String {
+        let columns = self.columns.iter().map(|column| column.name.as_str());
+        columns.chain(self.conditions.iter().map(|(name, _)| name.as_str())).collect::<Vec<_>>().join(", ")
+    }
+
     /// The columns of the good rows.
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -103,26 +108,41 @@ impl Pass {
         self: &Arc<Self>,
         input: SendableRecordBatchStream,
         report: &Arc<Report>,
+        context: &Arc<TaskContext>,
+        measure: &Arc<Measure>,
     ) -> SendableRecordBatchStream {
         let mut output = RecordBatchReceiverStream::builder(self.schema(), 2);
         let (sender, pass, report) = (output.tx(), Arc::clone(self), Arc::clone(report));
+        let (context, measure) = (Arc::clone(context), Arc::clone(measure));
         output.spawn(async move {
-            let each = Arc::clone(&pass);
+            let (each, timed) = (Arc::clone(&pass), Arc::clone(&measure));
             let checked = input.map_err(Error::from).map(move |batch| {
-                let pass = Arc::clone(&each);
+                let (pass, measure) = (Arc::clone(&each), Arc::clone(&timed));
                 async move {
                     let batch = batch?;
-                    let work = tokio::task::spawn_blocking(move || pass.check(batch)).await;
+                    let work = tokio::task::spawn_blocking(move || measure.time(|| pass.check(batch))).await;
                     work.unwrap_or_else(|error| Err(Error::passing(format!("a pass has ended: {error}"))))
                 }
             });
             let mut checked = std::pin::pin!(checked.buffered(pass.cores));
-            let mut sorter = Sorter::new(&pass, &report);
-            while let Some(next) = checked.next().await {
-                let next = next?;
-                let good = tokio::task::block_in_place(|| sorter.sort(next))?;
-                if good.num_rows() > 0 && sender.send(Ok(good)).await.is_err() {
-                    break;
+            let mut sorter = Sorter::new(&pass, &report, &context, &measure);
+            'rows: {
+                while let Some(next) = checked.next().await {
+                    let next = next?;
+                    let good = tokio::task::block_in_place(|| measure.time(|| sorter.sort(next)))?;
+                    if let Some(good) = good.filter(|good| good.num_rows() > 0)
+                        && sender.send(Ok(good)).await.is_err()
+                    {
+                        break 'rows;
+                    }
+                }
+                // Rows that had to wait until it was known which values come twice.
+                let late = tokio::task::block_in_place(|| measure.time(|| sorter.uniques.finish()))?;
+                let Some(mut late) = late else { break 'rows };
+                while let Some(good) = tokio::task::block_in_place(|| measure.time(|| sorter.late(&mut late)))? {
+                    if good.num_rows() > 0 && sender.send(Ok(good)).await.is_err() {
+                        break 'rows;
+                    }
                 }
             }
             tokio::task::block_in_place(|| sorter.finish())?;
@@ -159,20 +179,39 @@ impl Pass {
 struct Sorter<'a> {
     pass: &'a Pass,
     report: &'a Report,
-    seen: Vec<KeyMap<()>>,
+    uniques: Uniques,
     rejects: Option<Rejects>,
     rows: u64,
 }
 
 impl<'a> Sorter<'a> {
-    fn new(pass: &'a Pass, report: &'a Report) -> Self {
-        let seen = pass.columns.iter().map(|_| KeyMap::default()).collect();
-        Self { pass, report, seen, rejects: None, rows: 0 }
+    fn new(pass: &'a Pass, report: &'a Report, context: &Arc<TaskContext>, measure: &Arc<Measure>) -> Self {
+        let columns = pass.columns.iter().filter(|column| column.unique).map(|column| column.index).collect();
+        let uniques = Uniques::new(columns, &pass.input, context, measure);
+        Self { pass, report, uniques, rejects: None, rows: 0 }
     }
 
-    /// The rows of a batch that go on.
-    fn sort(&mut self, mut checked: Checked) -> Result<RecordBatch> {
-        self.uniques(&mut checked)?;
+    /// The rows of a batch that go on; `None` where that is not known yet.
+    fn sort(&mut self, checked: Checked) -> Result<Option<RecordBatch>> {
+        match self.uniques.take(&checked.raw, &checked.cast)? {
+            Seen::Before(again) => self.part(checked, again).map(Some),
+            Seen::Waits => Ok(None),
+        }
+    }
+
+    /// The rows of the next batch that has waited and go on.
+    fn late(&mut self, late: &mut Late) -> Result<Option<RecordBatch>> {
+        let Some((raw, again)) = late.next()? else { return Ok(None) };
+        let checked = self.pass.check(raw)?;
+        self.part(checked, again).map(Some)
+    }
+
+    /// The rows of a batch that go on, where it is known which values have come before.
+    fn part(&mut self, mut checked: Checked, again: Vec<BooleanArray>) -> Result<RecordBatch> {
+        let unique = self.pass.columns.iter().filter(|column| column.unique);
+        for (column, again) in unique.zip(again).filter(|(_, again)| again.true_count() > 0) {
+            checked.broken.push((format!("{}: unique", column.name), again));
+        }
         let from = self.rows;
         self.rows += checked.raw.num_rows() as u64;
         if checked.broken.is_empty() {
@@ -219,23 +258,6 @@ impl<'a> Sorter<'a> {
             rejects.write(&checked.raw, &mask, &checked.broken)?;
         }
         Ok(filter_record_batch(&good, &datafusion::arrow::compute::not(&mask)?)?)
-    }
-
-    /// Marks values that have come before. Only values that pass the other rules count.
-    fn uniques(&mut self, checked: &mut Checked) -> Result<()> {
-        for (column, seen) in self.pass.columns.iter().zip(&mut self.seen).filter(|(column, _)| column.unique) {
-            let values = checked.cast.column(column.index);
-            let keys = keys(&checked.cast, &[column.index])?;
-            let again: BooleanArray = keys
-                .iter()
-                .enumerate()
-                .map(|(row, key)| Some(values.is_valid(row) && seen.insert(*key, ()).is_some()))
-                .collect();
-            if again.true_count() > 0 {
-                checked.broken.push((format!("{}: unique", column.name), again));
-            }
-        }
-        Ok(())
     }
 
     fn failure(&self, checked: &Checked, from: u64) -> Error {

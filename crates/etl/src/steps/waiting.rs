@@ -16,6 +16,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
 use super::keys::Key;
 use crate::error::{Error, Result};
+use crate::measure::Measure;
 
 /// Files that keys are put into by their hash.
 const PARTS: usize = 64;
@@ -34,13 +35,25 @@ pub(super) struct Waiting {
     reservation: MemoryReservation,
     file: Option<Writing>,
     context: Arc<TaskContext>,
+    measure: Arc<Measure>,
 }
 
 impl Waiting {
     /// At most about `most_bytes` stay in memory.
-    pub(super) fn new(schema: SchemaRef, most_bytes: usize, context: &Arc<TaskContext>) -> Self {
+    pub(super) fn new(
+        schema: SchemaRef,
+        most_bytes: usize,
+        context: &Arc<TaskContext>,
+        measure: &Arc<Measure>,
+    ) -> Self {
         let reservation = MemoryConsumer::new("rows that wait").register(context.memory_pool());
-        Self { schema, most_bytes, batches: Vec::new(), reservation, file: None, context: Arc::clone(context) }
+        let (context, measure) = (Arc::clone(context), Arc::clone(measure));
+        Self { schema, most_bytes, batches: Vec::new(), reservation, file: None, context, measure }
+    }
+
+    /// What waits in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.reservation.size()
     }
 
     pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
@@ -50,6 +63,7 @@ impl Waiting {
         let bytes = batch.get_array_memory_size();
         let fits = self.reservation.size() + bytes <= self.most_bytes && self.reservation.try_grow(bytes).is_ok();
         if fits {
+            self.measure.holds(self.reservation.size());
             self.batches.push(batch);
             return Ok(());
         }
@@ -75,10 +89,50 @@ impl Waiting {
                 drop(writer);
                 let file = File::open(path_of(&temporary)?)
                     .map_err(|error| Error::io("open", Path::new("spilled rows"), &error))?;
+                self.measure.spilled(file.metadata().map_or(0, |data| data.len()));
                 Some((StreamReader::try_new(BufReader::new(file), None)?, temporary))
             }
         };
         Ok(Replay { batches, file, reservation: self.reservation.take() })
+    }
+}
+
+/// Batches that can be read again and again.
+pub(super) struct Kept {
+    batches: Vec<RecordBatch>,
+    file: Option<Arc<dyn SpillFile>>,
+    reservation: MemoryReservation,
+}
+
+impl Waiting {
+    /// All batches, to be read any number of times.
+    pub(super) fn keep(mut self) -> Result<Kept> {
+        let file = match self.file.take() {
+            None => None,
+            Some((temporary, mut writer)) => {
+                writer.finish()?;
+                drop(writer);
+                let bytes = std::fs::metadata(path_of(&temporary)?).map_or(0, |data| data.len());
+                self.measure.spilled(bytes);
+                Some(temporary)
+            }
+        };
+        Ok(Kept { batches: std::mem::take(&mut self.batches), file, reservation: self.reservation.take() })
+    }
+}
+
+impl Kept {
+    /// All batches, from the first one.
+    pub(super) fn read(&self) -> Result<Replay> {
+        let file = match &self.file {
+            None => None,
+            Some(temporary) => {
+                let file = File::open(path_of(temporary)?)
+                    .map_err(|error| Error::io("open", Path::new("spilled rows"), &error))?;
+                Some((StreamReader::try_new(BufReader::new(file), None)?, Arc::clone(temporary)))
+            }
+        };
+        Ok(Replay { batches: self.batches.clone().into_iter(), file, reservation: self.reservation.new_empty() })
     }
 }
 
@@ -113,16 +167,16 @@ impl Replay {
 }
 
 /// Keys with the numbers of their rows, in files by hash.
-pub(super) struct Parts(Vec<(Arc<dyn SpillFile>, BufWriter<File>, usize)>);
+pub(super) struct Parts(Vec<(Arc<dyn SpillFile>, BufWriter<File>, usize)>, Arc<Measure>);
 
 impl Parts {
-    pub(super) fn new(context: &Arc<TaskContext>) -> Result<Self> {
+    pub(super) fn new(context: &Arc<TaskContext>, measure: &Arc<Measure>) -> Result<Self> {
         let parts = (0..PARTS).map(|_| {
             let temporary = context.runtime_env().disk_manager.create_tmp_file("keys of rows")?;
             let file = create(path_of(&temporary)?)?;
             Ok((temporary, BufWriter::with_capacity(32 * 1024, file), 0))
         });
-        parts.collect::<Result<_>>().map(Self)
+        Ok(Self(parts.collect::<Result<_>>()?, Arc::clone(measure)))
     }
 
     pub(super) fn push(&mut self, key: Key, row: u64) -> Result<()> {
@@ -137,7 +191,9 @@ impl Parts {
 
     /// The parts, each in the order in which it was written.
     pub(super) fn finish(self) -> Result<Vec<Part>> {
-        let parts = self.0.into_iter().map(|(temporary, file, rows)| {
+        let Self(parts, measure) = self;
+        let parts = parts.into_iter().map(|(temporary, file, rows)| {
+            measure.spilled((rows * RECORD_BYTES) as u64);
             let failed = |error: std::io::Error| Error::io("write", Path::new("spilled keys"), &error);
             let mut file = file.into_inner().map_err(|error| failed(error.into_error()))?;
             file.rewind().map_err(failed)?;

@@ -38,6 +38,8 @@ impl Aside {
     pub(crate) fn new(target: &Path) -> Result<Self> {
         let (parent, name) = parts(target)?;
         fs::create_dir_all(&parent).map_err(|error| Error::io("create the folder", &parent, &error))?;
+        // A folder comes to be under this lock, with a lock of its own: one without it is dead.
+        let _turn = turn(&parent, &name)?;
         remove_leftovers(&parent, &name);
         let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
         let root = parent.join(format!(".{name}{MARK}{id}"));
@@ -63,9 +65,7 @@ impl Aside {
     pub(crate) fn commit(self, target: &Path, mode: WriteMode, is_file: bool) -> Result<bool> {
         let (parent, name) = parts(target)?;
         // Loads of one target come one after the other from here on, so that appends add up.
-        let path = parent.join(format!(".{name}.towpath.lock"));
-        let lock = File::create(&path).map_err(|error| Error::io("create", &path, &error))?;
-        lock.lock().map_err(|error| Error::io("lock", &path, &error))?;
+        let _turn = turn(&parent, &name)?;
         if check_mode(target, mode)?.is_some() {
             return Ok(false);
         }
@@ -119,6 +119,14 @@ fn parts(target: &Path) -> Result<(PathBuf, String)> {
     Ok((target.parent().unwrap_or(Path::new(".")).to_owned(), name))
 }
 
+/// Takes the lock of a target: loads of one target take turns where they change what is beside it and what it is.
+fn turn(parent: &Path, name: &str) -> Result<File> {
+    let path = parent.join(format!(".{name}.towpath.lock"));
+    let lock = File::create(&path).map_err(|error| Error::io("create", &path, &error))?;
+    lock.lock().map_err(|error| Error::io("lock", &path, &error))?;
+    Ok(lock)
+}
+
 fn remove_leftovers(parent: &Path, name: &str) {
     let prefix = format!(".{name}{MARK}");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -126,9 +134,9 @@ fn remove_leftovers(parent: &Path, name: &str) {
             continue;
         }
         let path = entry.path();
-        // Who still holds the lock is alive. One without a lock has just begun, or is none of these.
-        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
-        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+        // Who still holds the lock is alive; one without a lock died before it had any.
+        let lock = File::open(path.join(LOCK));
+        if !lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
             tracing::info!(path = %path.display(), "removing what a killed load has left");
             // Where folders cannot be exchanged, the old one may have been moved away already.
             let (old, target) = (path.join(OLD), parent.join(name));

@@ -9,7 +9,6 @@ use datafusion::arrow::compute::{cast, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::commit::Aside;
 use super::{SharedSchema, Style, Writer};
 use crate::error::{Error, Result};
 use crate::source::no_column;
@@ -58,18 +57,27 @@ pub(crate) struct Output {
     written: Written,
     /// Part of each file's name, so that an append finds no file of that name.
     id: String,
+    /// Files are to be on the disk when they are done.
+    durable: bool,
+    finished: Option<Box<dyn FnMut(PathBuf) + Send>>,
 }
 
 impl Output {
     /// One file, called as the target is.
-    pub(super) fn file(aside: &Aside, target: &Path, style: Style, schema: &SharedSchema) -> Result<Self> {
+    pub(super) fn file(aside: &Path, id: &str, target: &Path, style: Style, schema: &SharedSchema) -> Result<Self> {
         let name = target.file_name().unwrap_or_default();
-        let writer = Writer::create(&aside.path().join(name), &style, schema)?;
-        Ok(Self::new(aside, style, schema, Vec::new(), Some(writer)))
+        let writer = Writer::create(&aside.join(name), &style, schema)?;
+        Ok(Self::new(aside, id, style, schema, Vec::new(), Some(writer)))
     }
 
     /// A folder of files.
-    pub(super) fn folder(aside: &Aside, style: Style, schema: &SharedSchema, partition_by: &[String]) -> Result<Self> {
+    pub(super) fn folder(
+        aside: &Path,
+        id: &str,
+        style: Style,
+        schema: &SharedSchema,
+        partition_by: &[String],
+    ) -> Result<Self> {
         let known = || schema.fields().iter().map(|field| field.name().as_str());
         let columns = partition_by
             .iter()
@@ -78,7 +86,7 @@ impl Output {
         if !columns.is_empty() && columns.len() == schema.fields().len() {
             return Err(Error::lasting("`partition_by` names all columns, so that none would be left for the files"));
         }
-        let mut output = Self::new(aside, style, schema, columns, None);
+        let mut output = Self::new(aside, id, style, schema, columns, None);
         if output.partition_by.is_empty() {
             // Also a table without rows has a file, which tells its columns.
             let path = output.next_path(&output.folder.clone());
@@ -88,7 +96,8 @@ impl Output {
     }
 
     fn new(
-        aside: &Aside,
+        aside: &Path,
+        id: &str,
         style: Style,
         schema: &SharedSchema,
         partition_by: Vec<usize>,
@@ -97,15 +106,32 @@ impl Output {
         let of_files = (0..schema.fields().len()).filter(|at| !partition_by.contains(at));
         let schema = Arc::new(Schema::new(of_files.map(|at| Arc::clone(&schema.fields()[at])).collect::<Vec<_>>()));
         Self {
-            folder: aside.path().to_owned(),
+            folder: aside.to_owned(),
             style,
             schema,
             partition_by,
             open: HashMap::new(),
             single,
             written: Written::default(),
-            id: aside.id().to_owned(),
+            id: id.to_owned(),
+            durable: true,
+            finished: None,
         }
+    }
+
+    /// Tells `finished` of each file that is done; they are not to last, as they are taken elsewhere.
+    pub(super) fn hand_over(&mut self, finished: Box<dyn FnMut(PathBuf) + Send>) {
+        self.finished = Some(finished);
+        self.durable = false;
+    }
+
+    fn end(&mut self, writer: Writer) -> Result<()> {
+        let path = writer.path().to_owned();
+        self.written.bytes += writer.finish(self.durable)?;
+        if let Some(finished) = &mut self.finished {
+            finished(path);
+        }
+        Ok(())
     }
 
     fn next_path(&mut self, folder: &Path) -> PathBuf {
@@ -162,7 +188,7 @@ impl Output {
         while self.open.len() > MOST_OPEN || (self.open.len() > 1 && held(&self.open) > MOST_HELD_BYTES) {
             let largest = self.open.iter().max_by_key(|(_, writer)| writer.held_bytes()).map(|(key, _)| key.clone());
             if let Some(writer) = largest.and_then(|key| self.open.remove(&key)) {
-                self.written.bytes += writer.finish(true)?;
+                self.end(writer)?;
             }
         }
         Ok(())
@@ -170,11 +196,11 @@ impl Output {
 
     pub(crate) fn finish(mut self) -> Result<Written> {
         if let Some(writer) = self.single.take() {
-            self.written.bytes += writer.finish(true)?;
+            self.end(writer)?;
             self.written.files = 1;
         }
-        for (_, writer) in self.open.drain() {
-            self.written.bytes += writer.finish(true)?;
+        for writer in std::mem::take(&mut self.open).into_values() {
+            self.end(writer)?;
         }
         Ok(self.written)
     }

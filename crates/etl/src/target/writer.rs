@@ -1,7 +1,7 @@
 //! One file of rows.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,9 +10,11 @@ use datafusion::arrow::csv::WriterBuilder;
 use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
-use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::properties::EnabledStatistics;
 use towpath_model::etl::{FileFormat, FileTarget};
 
+use super::parquet::ParquetWriter;
+use super::sink::{Packing, Sink};
 use super::{SharedSchema, parquet_properties};
 use crate::error::{Error, Result};
 
@@ -20,8 +22,13 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     pub(crate) format: FileFormat,
+    /// Of Parquet.
     pub(crate) compression: Option<String>,
+    /// Of text, as a whole.
+    pub(crate) packing: Packing,
     pub(crate) row_group_rows: Option<usize>,
+    /// Parquet: smallest and largest values of columns, by which readers pass over what they do not need.
+    pub(crate) statistics: bool,
     pub(crate) header: bool,
     pub(crate) delimiter: u8,
     pub(crate) null_value: String,
@@ -33,7 +40,14 @@ impl Style {
         Self {
             format: target.format,
             compression: target.compression.clone(),
+            packing: match target.format {
+                FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson => {
+                    Packing::of(target.compression.as_deref(), &target.path)
+                }
+                FileFormat::Parquet | FileFormat::Avro | FileFormat::Arrow => Packing::None,
+            },
             row_group_rows: target.row_group_size,
+            statistics: true,
             header: target.header.unwrap_or(true),
             delimiter: target.delimiter.as_ref().map_or(b',', |text| text.as_bytes()[0]),
             null_value: target.null_value.clone().unwrap_or_default(),
@@ -46,14 +60,22 @@ impl Style {
             format: FileFormat::Parquet,
             // Written once and read once or twice: speed counts more than size.
             compression: Some("lz4".to_owned()),
+            packing: Packing::None,
             row_group_rows: None,
+            // They are read whole.
+            statistics: false,
             header: true,
             delimiter: b',',
             null_value: String::new(),
         }
     }
 
-    pub(crate) fn extension(&self) -> &'static str {
+    /// How the names of files end.
+    pub(crate) fn extension(&self) -> String {
+        format!("{}{}", self.format_extension(), self.packing.extension())
+    }
+
+    fn format_extension(&self) -> &'static str {
         match self.format {
             FileFormat::Csv => "csv",
             FileFormat::Json | FileFormat::Ndjson => "ndjson",
@@ -61,12 +83,17 @@ impl Style {
             FileFormat::Arrow => "arrow",
         }
     }
+
+    /// Whether a path is called as a file of this format, and not as a folder.
+    pub(crate) fn is_name_of_file(&self, path: &str) -> bool {
+        let is_text = matches!(self.format, FileFormat::Csv | FileFormat::Json | FileFormat::Ndjson);
+        let plain = if is_text { Packing::strip(path) } else { path };
+        Path::new(plain).extension().is_some_and(|found| found.eq_ignore_ascii_case(self.format_extension()))
+    }
 }
 
-type Sink = BufWriter<File>;
-
 enum Encoder {
-    Parquet(Box<ArrowWriter<Sink>>),
+    Parquet(Box<ParquetWriter<Sink>>),
     Csv(Box<datafusion::arrow::csv::Writer<Sink>>),
     Ndjson(Box<datafusion::arrow::json::Writer<Sink, LineDelimited>>),
     Arrow(Box<FileWriter<Sink>>),
@@ -83,12 +110,17 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn create(path: &Path, style: &Style, schema: &SharedSchema) -> Result<Self> {
         let file = File::create(path).map_err(|error| Error::io("create", path, &error))?;
-        let sink = BufWriter::with_capacity(256 * 1024, file);
+        let sink = Sink::new(file, style.packing).map_err(|error| Error::io("create", path, &error))?;
         let mut header = None;
         let encoder = match style.format {
             FileFormat::Parquet | FileFormat::Avro => {
                 let properties = parquet_properties(style.compression.as_deref(), style.row_group_rows);
-                Encoder::Parquet(Box::new(ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?))
+                let properties = if style.statistics {
+                    properties
+                } else {
+                    properties.into_builder().set_statistics_enabled(EnabledStatistics::None).build()
+                };
+                Encoder::Parquet(Box::new(ParquetWriter::new(sink, schema, properties)?))
             }
             FileFormat::Csv => {
                 if style.header {
@@ -107,6 +139,10 @@ impl Writer {
         Ok(Self { path: path.to_owned(), encoder, schema: Arc::clone(schema), header })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         // What a plan says of nulls and what its batches say may differ.
         let batch = &RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?;
@@ -123,7 +159,7 @@ impl Writer {
     /// Bytes that are held in memory.
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.encoder {
-            Encoder::Parquet(writer) => writer.memory_size(),
+            Encoder::Parquet(writer) => writer.held_bytes(),
             Encoder::Csv(_) | Encoder::Ndjson(_) | Encoder::Arrow(_) => 256 * 1024,
         }
     }
@@ -150,7 +186,7 @@ impl Writer {
                 writer.into_inner()?
             }
         };
-        let mut file = sink.into_inner().map_err(|error| failed(error.into_error()))?;
+        let mut file = sink.finish().map_err(failed)?;
         file.flush().map_err(failed)?;
         if durable {
             file.sync_all().map_err(failed)?;

@@ -51,6 +51,34 @@ fn formats_can_be_read_again() {
 }
 
 #[test]
+fn text_is_packed() {
+    let kitchen = Kitchen::new();
+    let text = format!("k,v\n{}", "abc,1\n".repeat(5_000));
+    for (target, path) in [
+        (json!({"csv": "a.csv.gz"}), "a.csv.gz"),
+        (json!({"csv": "a.csv.bz2"}), "a.csv.bz2"),
+        (json!({"ndjson": "a.ndjson.zst"}), "a.ndjson.zst"),
+        (json!({"csv": "folder", "compression": "gzip"}), "folder"),
+        (json!({"ndjson": "parts", "compression": "zstd", "partition_by": "k"}), "parts/k=abc"),
+    ] {
+        let loaded = load(&kitchen, &text, target.clone()).unwrap();
+        assert!(loaded["bytes"].as_u64().unwrap() < 2_000, "{target}: {loaded}");
+        let format = if target.get("csv").is_some() { "csv" } else { "ndjson" };
+        let found = kitchen
+            .steps(&json!({format: path}), &json!([{"aggregate": {"columns": {"n": "count(*)", "v": "sum(v)"}}}]));
+        assert_eq!(found, "n,v\n5000,5000\n", "{target}");
+    }
+    let names: Vec<String> = std::fs::read_dir(kitchen.path().join("folder"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.ends_with(".csv.gz")), "{names:?}");
+    // An empty table has its header, packed as well.
+    load(&kitchen, "k,v\n", json!({"csv": "empty.csv.gz"})).unwrap();
+    assert_eq!(kitchen.steps(&json!({"csv": "empty.csv.gz"}), &json!([])), "k,v\n");
+}
+
+#[test]
 fn a_load_that_fails_or_was_killed_leaves_the_old_data() {
     let kitchen = Kitchen::new();
     load(&kitchen, "k,v\na,1\n", json!({"parquet": "out"})).unwrap();
@@ -62,8 +90,10 @@ fn a_load_that_fails_or_was_killed_leaves_the_old_data() {
     // What a killed load leaves: a hidden folder, whose lock nobody holds.
     kitchen.file(".out.towpath-0123/_lock", "");
     kitchen.file(".out.towpath-0123/data/part.parquet", "half");
+    // And what one leaves that was killed before it had a lock.
+    kitchen.file(".out.towpath-4567/data/part.parquet", "half");
     load(&kitchen, "k,v\nb,2\n", json!({"parquet": "out"})).unwrap();
-    assert!(!kitchen.path().join(".out.towpath-0123").exists());
+    assert!(!kitchen.path().join(".out.towpath-0123").exists() && !kitchen.path().join(".out.towpath-4567").exists());
     assert_eq!(rows(&kitchen, json!({"parquet": "out"})), "k,v\nb,2\n");
 }
 

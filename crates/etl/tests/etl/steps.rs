@@ -84,6 +84,90 @@ fn groups_windows_and_shapes() {
 }
 
 #[test]
+fn rules_inside_of_structs_and_lists() {
+    let kitchen = Kitchen::new();
+    let rows = [
+        r#"{"id": 1, "a": {"zip": "12", "city": "x"}, "t": ["a", "b"]}"#,
+        r#"{"id": 2, "a": {"zip": "1x", "city": null}, "t": ["a", "q"]}"#,
+        r#"{"id": 3, "a": null, "t": null}"#,
+        r#"{"id": 4, "a": {"zip": null, "city": "y"}, "t": []}"#,
+        r#"{"id": 5, "a": {"zip": "7", "city": "z"}, "t": ["a", null, "b"]}"#,
+    ];
+    kitchen.file("in.ndjson", rows.join("\n"));
+    let columns = json!({
+        "a": {"fields": {"zip": {"type": "int64", "gt": 5}, "city": {"required": true}}},
+        "t": {"length": [1, 2], "items": {"one_of": ["a", "b"]}},
+    });
+    let source = json!({"ndjson": "in.ndjson"});
+    let check = |columns: &Value, on_error: &str| {
+        let steps = json!([{"validate": {"columns": columns, "on_error": on_error}},
+            {"select": {"id": "id", "zip": "a['zip']", "t": "array_to_string(t, '+')"}}]);
+        kitchen.steps(&source, &steps)
+    };
+    assert_eq!(check(&columns, "reject"), "id,zip,t\n1,12,a+b\n3,NULL,NULL\n");
+    assert_eq!(check(&columns, "null"), "id,zip,t\n1,12,a+b\n3,NULL,NULL\n4,NULL,NULL\n5,7,NULL\n");
+    let told = check(&columns, "fail");
+    for rule in [
+        "row 2 breaks `a: zip: type int64`",
+        "row 2 breaks `a: city: required`",
+        "row 2 breaks `t: items: one_of a, b`",
+        "row 4 breaks `t: length 1 to 2`",
+    ] {
+        assert!(told.contains(rule), "{told}");
+    }
+    // A declared type alone judges every field.
+    let declared = json!({"a": "struct<zip: int64, city: string>"});
+    assert!(check(&declared, "fail").contains("row 2 breaks `a: zip: type int64`"));
+    // JSON texts become values.
+    kitchen.file("in.csv", "id,a\n1,\"{\"\"zip\"\": 3}\"\n2,nonsense\n3,\n");
+    let of_text = kitchen.steps(
+        &json!({"csv": "in.csv"}),
+        &json!([{"validate": {"columns": {"a": {"type": "struct<zip: int64>"}}, "on_error": "reject"}},
+            {"select": {"id": "id", "zip": "a['zip']"}}]),
+    );
+    assert_eq!(of_text, "id,zip\n1,3\n3,NULL\n");
+    for (columns, expected) in [
+        (
+            json!({"a": {"fields": {"zap": {"required": true}}}}),
+            "column `a`: `fields`: there is no column `zap`; did you mean `zip`?",
+        ),
+        (json!({"id": {"fields": {"x": "int64"}}}), "column `id`: `fields` belongs to a struct, and this is int64"),
+        (json!({"a": {"items": "int64"}}), "column `a`: `items` belongs to a list, and this is struct<"),
+        (
+            json!({"a": {"fields": {"zip": {"type": "int64", "gt": "x"}}}}),
+            "column `a`: zip: `gt`: `x` is not of the column's type, int64",
+        ),
+    ] {
+        let told = check(&columns, "fail");
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn unique_and_pivot_finish_in_little_memory() {
+    let kitchen = Kitchen::new();
+    let rows = 600_000;
+    // Every tenth key comes a second time, far from the first.
+    let key = |n: usize| if n % 10 == 9 { n / 2 } else { n };
+    let text: String = (0..rows).map(|n| format!("key-{:07}-with-some-more-text,c{},{n}\n", key(n), n % 3)).collect();
+    kitchen.file("in.csv", format!("k,c,v\n{text}"));
+    let mut seen = std::collections::HashSet::new();
+    let good: Vec<usize> = (0..rows).filter(|n| seen.insert(key(*n))).collect();
+    let job = |steps: Value| {
+        kitchen.csv(&json!({"inputs": [["input", {"csv": "in.csv"}]], "steps": steps, "memory_bytes": 1, "cores": 2}))
+    };
+    let unique = json!({"validate": {"columns": {"k": {"unique": true}}, "on_error": "reject"}});
+    assert_eq!(
+        job(json!([unique, {"aggregate": {"columns": {"n": "count(*)", "v": "sum(v)"}}}])),
+        format!("n,v\n{},{}\n", good.len(), good.iter().sum::<usize>())
+    );
+    let pivoted = job(json!([{"pivot": {"index": "k", "columns": "c", "values": "v"}},
+        {"aggregate": {"columns": {"n": "count(*)", "c0": "sum(c0)", "c1": "sum(c1)", "c2": "sum(c2)"}}}]));
+    let sum = |c: usize| (0..rows).filter(|n| n % 3 == c).sum::<usize>();
+    assert_eq!(pivoted, format!("n,c0,c1,c2\n{},{},{},{}\n", good.len(), sum(0), sum(1), sum(2)));
+}
+
+#[test]
 fn joins_and_unions() {
     let kitchen = Kitchen::new();
     kitchen.file("l.csv", "k,v\na,1\nb,2\n,3\n");

@@ -21,6 +21,11 @@ impl Kitchen {
         self.folder.path()
     }
 
+    /// Waits for something.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -48,7 +48,8 @@ pub enum Compression {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileSource {
     pub format: FileFormat,
-    /// Paths, globs and folders, relative to the project folder; read in this order, each sorted by name.
+    /// Paths, globs and folders, relative to the project folder, and URLs of object stores and web servers; read in this order, each
+    /// sorted by name.
     pub paths: Vec<String>,
     /// Types of columns; the others are inferred.
     pub columns: IndexMap<String, ColumnType>,
@@ -68,6 +69,8 @@ pub struct FileSource {
     pub compression: Option<Compression>,
     /// CSV: rows that types are inferred from (default 10,000); 0 reads all as text.
     pub infer_rows: Option<usize>,
+    /// The connection that opens the URLs.
+    pub connection: Option<String>,
 }
 
 /// Rows in place.
@@ -117,7 +120,15 @@ struct Written {
     table: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     query: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // The longer names are those of Airflow's operators.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        alias = "http_conn_id",
+        alias = "aws_conn_id",
+        alias = "gcp_conn_id",
+        alias = "wasb_conn_id"
+    )]
     connection: Option<String>,
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     columns: IndexMap<String, ColumnType>,
@@ -180,8 +191,8 @@ impl TryFrom<Written> for Source {
         let count = found.len();
         match found.pop() {
             Some(source) if count == 1 => {
-                if written.connection.is_some() && matches!(source, Self::File(_) | Self::Rows(_)) {
-                    return Err("`connection` belongs to a source with `table` or `query`".to_owned());
+                if written.connection.is_some() && matches!(source, Self::Rows(_)) {
+                    return Err("`connection` belongs to a source with `table`, `query` or URLs of files".to_owned());
                 }
                 Ok(source)
             }
@@ -225,6 +236,7 @@ fn file(format: FileFormat, paths: Vec<String>, written: &Written) -> Result<Sou
         encoding: written.encoding.clone(),
         compression: written.compression,
         infer_rows: written.infer_rows,
+        connection: written.connection.clone(),
     }))
 }
 
@@ -242,6 +254,7 @@ impl From<Source> for Written {
                     encoding: file.encoding,
                     compression: file.compression,
                     infer_rows: file.infer_rows,
+                    connection: file.connection,
                     ..Self::default()
                 };
                 let place = match file.format {

@@ -36,12 +36,13 @@ pub enum WriteMode {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileTarget {
     pub format: FileFormat,
-    /// Relative to the project folder. A name that ends in the format (`.parquet`) is a file, any other a folder.
+    /// Relative to the project folder, or a URL of an object store. A name that ends in the format (`.parquet`, `.csv.gz`) is a file,
+    /// any other a folder.
     pub path: String,
     /// Columns whose values make folders, as Hive names them: `carrier=AA`.
     pub partition_by: Vec<String>,
     pub mode: WriteMode,
-    /// Parquet: zstd (default), snappy, gzip, lz4, none. Arrow: none.
+    /// Parquet: zstd (default), snappy, gzip, lz4, none. CSV and NDJSON: gzip, zstd, bzip2, none (default: by the name).
     pub compression: Option<String>,
     /// Parquet: rows of a row group (default 1,048,576).
     pub row_group_size: Option<usize>,
@@ -51,6 +52,8 @@ pub struct FileTarget {
     pub delimiter: Option<String>,
     /// CSV: what is written for null (default nothing).
     pub null_value: Option<String>,
+    /// The connection that opens the URL.
+    pub connection: Option<String>,
 }
 
 /// A table of a database.
@@ -78,7 +81,14 @@ struct Written {
     arrow: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // The longer names are those of Airflow's operators.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        alias = "aws_conn_id",
+        alias = "gcp_conn_id",
+        alias = "wasb_conn_id"
+    )]
     connection: Option<String>,
     #[serde(default)]
     mode: WriteMode,
@@ -100,6 +110,8 @@ struct Written {
 
 const KINDS: &str = "parquet, csv, ndjson, arrow, table";
 const COMPRESSIONS: &[&str] = &["none", "snappy", "zstd", "gzip", "lz4"];
+/// Those of text, as a whole.
+const OF_TEXT: &[&str] = &["none", "gzip", "zstd", "bzip2"];
 
 impl TryFrom<Written> for Target {
     type Error = String;
@@ -126,8 +138,15 @@ fn file(format: FileFormat, path: String, written: Written) -> Result<Target, St
     if written.mode == WriteMode::Upsert {
         return Err("mode upsert belongs to a target with `table`".to_owned());
     }
-    if written.key.is_some() || written.connection.is_some() {
-        return Err("`key` and `connection` belong to a target with `table`".to_owned());
+    if written.key.is_some() {
+        return Err("`key` belongs to a target with `table`".to_owned());
+    }
+    let scheme = path.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if matches!(scheme.as_deref(), Some("http" | "https")) {
+        return Err(format!("`{path}` is on a web server, which takes no files; load to s3://, gs:// or az://"));
+    }
+    if scheme.is_none() && written.connection.is_some() && !path.contains("{{") {
+        return Err("`connection` belongs to a target with `table` or a URL (s3://, gs://, az://)".to_owned());
     }
     let partition_by = written.partition_by.unwrap_or_default().0;
     if written.mode == WriteMode::OverwritePartitions && partition_by.is_empty() {
@@ -138,14 +157,20 @@ fn file(format: FileFormat, path: String, written: Written) -> Result<Target, St
     {
         return Err(format!("`header`, `delimiter` and `null_value` belong to `csv`, not to `{format}`"));
     }
-    if format != FileFormat::Parquet && (written.compression.is_some() || written.row_group_size.is_some()) {
-        return Err(format!("`compression` and `row_group_size` belong to `parquet`, not to `{format}`"));
+    if format != FileFormat::Parquet && written.row_group_size.is_some() {
+        return Err(format!("`row_group_size` belongs to `parquet`, not to `{format}`"));
     }
+    let known = match format {
+        FileFormat::Csv | FileFormat::Ndjson | FileFormat::Json => OF_TEXT,
+        FileFormat::Parquet | FileFormat::Avro => COMPRESSIONS,
+        FileFormat::Arrow => &["none"],
+    };
     if let Some(compression) = &written.compression
-        && !COMPRESSIONS.contains(&compression.as_str())
+        && !known.contains(&compression.as_str())
         && !compression.contains("{{")
     {
-        return Err(format!("there is no compression `{compression}`; write one of {}", COMPRESSIONS.join(", ")));
+        let known = known.join(", ");
+        return Err(format!("there is no compression `{compression}` of {format}; write one of {known}"));
     }
     if let Some(delimiter) = &written.delimiter
         && !(delimiter.len() == 1 && delimiter.is_ascii())
@@ -162,6 +187,7 @@ fn file(format: FileFormat, path: String, written: Written) -> Result<Target, St
         header: written.header,
         delimiter: written.delimiter,
         null_value: written.null_value,
+        connection: written.connection,
     }))
 }
 
@@ -200,6 +226,7 @@ impl From<Target> for Written {
                     header: file.header,
                     delimiter: file.delimiter,
                     null_value: file.null_value,
+                    connection: file.connection,
                     ..Self::default()
                 };
                 let place = match file.format {

@@ -64,9 +64,15 @@ pub struct ColumnRules {
     /// A regular expression that has to be found in the text; `^...$` for all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// Characters: a number, or the least and the most.
+    /// Characters of a text or items of a list: a number, or the least and the most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<(u64, u64)>,
+    /// Rules of the fields of a struct.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub fields: IndexMap<String, ColumnRules>,
+    /// Rules of each item of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Box<ColumnRules>>,
 }
 
 /// Rules as they are written in full.
@@ -99,6 +105,10 @@ struct Written {
     pattern: Option<String>,
     #[serde(default)]
     length: Option<Length>,
+    #[serde(default)]
+    fields: IndexMap<String, ColumnRules>,
+    #[serde(default)]
+    items: Option<Box<ColumnRules>>,
 }
 
 #[derive(DeriveDeserialize)]
@@ -126,6 +136,8 @@ impl From<Written> for ColumnRules {
                 Length::Exactly(length) => (length, length),
                 Length::Between(least, most) => (least, most),
             }),
+            fields: written.fields,
+            items: written.items,
         }
     }
 }

@@ -8,7 +8,8 @@ const MEMORY: ArgSpec = arg(
     "Most data memory that the task may have, such as 500MB; what does not fit goes to disk",
 );
 const CORES: ArgSpec = arg("cores", ArgKind::Integer, "Most processor cores that it uses (default all)");
-const EXPLAIN: ArgSpec = arg("explain", ArgKind::Bool, "Write the plan to the log before it runs (default false)");
+const EXPLAIN: ArgSpec =
+    arg("explain", ArgKind::Bool, "Write the plan to the log, before it runs and as measured (default false)");
 const STEPS: ArgSpec = arg(
     "steps",
     ArgKind::List,
@@ -63,6 +64,7 @@ pub(super) const LOAD: OperatorSpec = OperatorSpec {
         arg("target", ArgKind::Map, "One of parquet, csv, ndjson, arrow, table, and how to write it")
             .required()
             .templated(),
+        STEPS,
         MEMORY,
         CORES,
         EXPLAIN,

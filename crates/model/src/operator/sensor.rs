@@ -45,12 +45,40 @@ pub(super) const FILE: OperatorSpec = OperatorSpec {
     ],
     summary: "Waits for a file, or for a folder that holds one",
     args: sensor_args![
-        arg("filepath", ArgKind::Text, "A file, a folder or a glob, relative to the project folder")
-            .required()
-            .templated()
-            .aka(&["path"]),
+        arg(
+            "filepath",
+            ArgKind::Text,
+            "A file, a folder or a glob, relative to the project folder, or a URL: s3://, gs://, az://",
+        )
+        .required()
+        .templated()
+        .aka(&["path"]),
         arg("recursive", ArgKind::Bool, "`**` in a glob stands for any number of folders (default false)"),
-        arg("fs_conn_id", ArgKind::Text, "A connection whose extra `path` is the folder to start from"),
+        arg(
+            "fs_conn_id",
+            ArgKind::Text,
+            "A connection whose extra `path` is the folder to start from, or that opens the URL",
+        ),
+    ],
+    one_of: &[],
+};
+
+pub(super) const S3_KEY: OperatorSpec = OperatorSpec {
+    name: "s3_key_sensor",
+    aliases: &[
+        "airflow.providers.amazon.aws.sensors.s3.S3KeySensor",
+        "airflow.providers.amazon.aws.sensors.s3_key.S3KeySensor",
+        "airflow.sensors.s3_key_sensor.S3KeySensor",
+    ],
+    summary: "Waits for objects of S3 or another object store",
+    args: sensor_args![
+        arg("bucket_key", ArgKind::TextList, "Keys, or URLs (s3://, gs://, az://); all of them have to be there")
+            .required()
+            .templated(),
+        arg("bucket_name", ArgKind::Text, "The bucket of keys that are no URLs").templated(),
+        arg("wildcard_match", ArgKind::Bool, "Keys are globs (default false)"),
+        arg("aws_conn_id", ArgKind::Text, "The connection with the credentials; by default those of the environment")
+            .aka(&["connection"]),
     ],
     one_of: &[],
 };

@@ -152,3 +152,12 @@ fn a_reason_stays_short() {
     let errors = check(&declared, &Map::new()).unwrap_err();
     assert!(errors[0].reason.chars().count() <= MOST_REASON_CHARS + 3, "{errors:?}");
 }
+
+#[test]
+fn a_default_of_null_stays_one_when_it_is_stored() {
+    for text in [r#"{"default":null}"#, r#"{"default":0}"#, "{}"] {
+        let param: Param = serde_json::from_str(text).unwrap();
+        assert_eq!(param.default.is_some(), text != "{}", "{text}");
+        assert_eq!(serde_json::to_string(&param).unwrap(), text);
+    }
+}

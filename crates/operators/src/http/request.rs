@@ -126,7 +126,7 @@ fn is_full(endpoint: &str) -> bool {
 }
 
 /// The endpoint, below the connection's host where it is a path.
-fn url(endpoint: &str, connection: Option<&Connection>) -> Result<Url, Failure> {
+pub(super) fn url(endpoint: &str, connection: Option<&Connection>) -> Result<Url, Failure> {
     let text = match connection.filter(|_| !is_full(endpoint)) {
         None => endpoint.to_owned(),
         Some(connection) => {
@@ -169,7 +169,7 @@ pub(super) fn base(connection: &Connection) -> Result<String, Failure> {
     Ok(base)
 }
 
-fn is_host_of(connection: &Connection, url: &Url) -> bool {
+pub(super) fn is_host_of(connection: &Connection, url: &Url) -> bool {
     let Some(base) = base(connection).ok().and_then(|base| Url::parse(&base).ok()) else { return false };
     base.origin() == url.origin()
 }
@@ -197,6 +197,13 @@ pub(super) fn apply(
 
 /// Takes login and password out of a URL that has them.
 fn credentials_of(url: &mut Url, attempt: &Attempt) -> Result<Option<HeaderValue>, Failure> {
+    let Some((value, password)) = take_credentials(url)? else { return Ok(None) };
+    attempt.log.secrets().add(&password);
+    Ok(Some(value))
+}
+
+/// The same, with the password, which has to be masked.
+pub(super) fn take_credentials(url: &mut Url) -> Result<Option<(HeaderValue, String)>, Failure> {
     let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (login, password) = (decoded(url.username()), url.password().map(decoded));
     if login.is_empty() && password.is_none() {
@@ -206,8 +213,7 @@ fn credentials_of(url: &mut Url, attempt: &Attempt) -> Result<Option<HeaderValue
     let _ = url.set_password(None);
     let _ = url.set_username("");
     let password = password.unwrap_or_default();
-    attempt.log.secrets().add(&password);
-    basic(&login, &password).map(Some)
+    Ok(Some((basic(&login, &password)?, password)))
 }
 
 /// The header of basic authentication, marked as sensitive.

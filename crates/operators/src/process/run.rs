@@ -18,15 +18,17 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::AccessFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
+use wait4::Wait4 as _;
 
 use super::{Error, Supervisor, group_exists, kill_group, signal_group};
+use crate::attempt::Usage;
 use crate::log::{Stream, TaskLog};
 
 /// How long to wait for the end of the output of a task whose processes have all been killed.
@@ -35,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 const LAST_LINE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 /// Reads grow from the first size to the second, that of a pipe, when there is much to read.
 const BUFFER_BYTES: (usize, usize) = (8 * 1024, 64 * 1024);
+/// Bytes that the kernel counts memory in.
+const MAX_RSS_UNIT: u64 = if cfg!(target_os = "macos") { 1 } else { 1_024 };
 /// Full reads after which other events get their turn.
 const READS_IN_A_ROW: usize = 16;
 
@@ -66,6 +70,8 @@ pub struct Exit {
     pub last_line: Option<String>,
     /// The last line was longer than 16 MiB and `last_line` is only its beginning.
     pub last_line_cut: bool,
+    /// What it and the processes that it has waited for have used.
+    pub usage: Usage,
 }
 
 /// Where programs were found: by name and `PATH`.
@@ -101,14 +107,14 @@ impl Supervisor {
         let pgid = running.pgid;
         // The leader is dead and not yet reaped, so its number cannot belong to anybody else.
         signal_group(pgid, Signal::SIGKILL);
-        let status = running.reap().map_err(&lost)?;
+        let (status, usage) = running.reap().map_err(&lost)?;
         output.drain().await;
         if group_exists(pgid) {
             kill_group(pgid).await;
         }
         log.finish();
         let (last_line, last_line_cut) = output.last_line.take();
-        Ok(Exit { code: status.code(), signal: status.signal(), stopped, last_line, last_line_cut })
+        Ok(Exit { code: status.code(), signal: status.signal(), stopped, last_line, last_line_cut, usage })
     }
 }
 
@@ -184,11 +190,16 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn reap(mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait()?;
+    fn reap(mut self) -> io::Result<(ExitStatus, Usage)> {
+        let ended = self.child.wait4()?;
         self.reaped = true;
         self.supervisor.unwatch(self.pgid);
-        Ok(status)
+        let used = ended.rusage;
+        // Until it becomes another program, a process that was spawned counts with the memory of this one.
+        let own = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |own| own.max_rss());
+        let own = MAX_RSS_UNIT * u64::try_from(own).unwrap_or_default();
+        let peak_bytes = if used.maxrss > own { used.maxrss } else { 0 };
+        Ok((ended.status, Usage { cpu: used.utime + used.stime, peak_bytes }))
     }
 }
 

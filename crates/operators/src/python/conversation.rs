@@ -163,6 +163,7 @@ impl<'a> Conversation<'a> {
                         self.outbox = std::mem::take(&mut self.job);
                         self.write();
                     }
+                    Some(Event::Used(usage)) => attempt.spent(usage),
                     Some(Event::Refused { errno }) => return (End::Refused { errno }, pgid, false),
                     Some(Event::Ended { status, rest }) => return (End::Exited(status), pgid, rest),
                     None if pgid == 0 => return (End::NotStarted, pgid, false),

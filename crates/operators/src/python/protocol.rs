@@ -48,6 +48,10 @@ impl Record {
     pub(super) const ENDED: u32 = 14;
     /// As [`Record::ENDED`], but the group, which has got SIGKILL, is still there.
     pub(super) const ENDED_WITH_REST: u32 = 15;
+    /// From the zygote, before the end: the child has used `value` milliseconds of processor time.
+    pub(super) const CPU_MS: u32 = 16;
+    /// From the zygote, before the end: the child had `value` KiB of memory at most.
+    pub(super) const PEAK_KIB: u32 = 17;
 
     pub(super) fn encode(self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];

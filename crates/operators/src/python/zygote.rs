@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::protocol::{RECORD_BYTES, Record};
+use crate::attempt::Usage;
 use crate::process::{Supervisor, base_environment, kill_group};
 
 /// What the interpreter is given on its command line: it reads the rest from the socket. Short, since it is what
@@ -64,6 +65,8 @@ pub(super) enum Event {
     Started { pgid: i32 },
     /// It could not be forked.
     Refused { errno: i32 },
+    /// What it has used, before it is told that it has ended.
+    Used(Usage),
     /// It has ended and been reaped. With `rest` its group has got SIGKILL but is still there.
     Ended { status: ExitStatus, rest: bool },
 }
@@ -367,6 +370,14 @@ impl Keeper {
         let event = match record.kind {
             Record::STARTED => Event::Started { pgid: record.value },
             Record::REFUSED => Event::Refused { errno: record.value },
+            Record::CPU_MS => {
+                let cpu = Duration::from_millis(u64::try_from(record.value).unwrap_or_default());
+                Event::Used(Usage { cpu, peak_bytes: 0 })
+            }
+            Record::PEAK_KIB => {
+                let peak_bytes = 1_024 * u64::try_from(record.value).unwrap_or_default();
+                Event::Used(Usage { cpu: Duration::ZERO, peak_bytes })
+            }
             Record::ENDED | Record::ENDED_WITH_REST => Event::Ended {
                 status: std::os::unix::process::ExitStatusExt::from_raw(record.value),
                 rest: record.kind == Record::ENDED_WITH_REST,
@@ -381,6 +392,10 @@ impl Keeper {
             entry.supervisor.watch(pgid);
             entry.pgid = Some(pgid);
             // A dropped attempt has sent SIGKILL, and its child gets nothing to do.
+            let _ = entry.events.send(event);
+            return;
+        }
+        if let Event::Used(_) = event {
             let _ = entry.events.send(event);
             return;
         }

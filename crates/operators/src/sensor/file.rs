@@ -10,12 +10,13 @@ use towpath_model::run::iso_time;
 
 use super::{Error, Poke, Sensor, flag, text};
 use crate::attempt::Attempt;
+use crate::object_storage::{self, Location};
 
 /// As a shell and Python's `glob` have it: `*` neither crosses folders nor stands for names that begin with a dot.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
-/// Waits for a path of the worker's file system.
+/// Waits for a path of the worker's file system, or a URL of an object store.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileSensor;
 
@@ -26,6 +27,9 @@ impl Sensor for FileSensor {
     }
 
     async fn poke(&self, attempt: &Attempt) -> Result<Poke, Error> {
+        if object_storage::is_url(given(attempt)?) {
+            return poke_store(attempt).await;
+        }
         let base = base(attempt).await?;
         let recursive = flag(&attempt.args, "recursive");
         let given = given(attempt)?.to_owned();
@@ -40,6 +44,19 @@ impl Sensor for FileSensor {
             None => Poke::NotYet,
         })
     }
+}
+
+/// Looks into the object store that the path is a URL of.
+async fn poke_store(attempt: &Attempt) -> Result<Poke, Error> {
+    let location = Location::parse(given(attempt)?).map_err(|error| Error::Wrong(error.message))?;
+    let found = super::object::look(attempt, &location, text(&attempt.args, "fs_conn_id")).await?;
+    Ok(match found {
+        Some(told) => {
+            attempt.log.info(&told);
+            Poke::Done(None)
+        }
+        None => Poke::NotYet,
+    })
 }
 
 fn given(attempt: &Attempt) -> Result<&str, Error> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use towpath_model::clock::SharedClock;
 use towpath_operators::log::Memory;
 use towpath_operators::sensor::{
-    BashSensor, Error, FileSensor, HttpSensor, Poke, Sensing, Sensor, TimeDeltaSensor, TimeSensor,
+    BashSensor, Error, FileSensor, HttpSensor, ObjectSensor, Poke, Sensing, Sensor, TimeDeltaSensor, TimeSensor,
 };
 use towpath_operators::{Attempt, Operator, Outcome};
 
@@ -54,6 +54,84 @@ fn failed(error: &str, retry: bool) -> Outcome {
 async fn look<S: Sensor>(sensor: S, fixture: Fixture, mut args: Value) -> Outcome {
     args["mode"] = "reschedule".into();
     Sensing(sensor).execute(&fixture.attempt("a_sensor", args)).await
+}
+
+/// A fixture with connections to a bucket of an S3 server that has these objects; the bucket's name.
+async fn with_bucket(objects: &[&str]) -> (impl Fn() -> Fixture, String) {
+    use towpath_operators::object_storage::store::ObjectStoreExt as _;
+    use towpath_operators::object_storage::{Location, open};
+    let (server, bucket) = towpath_testkit::s3_bucket();
+    let server = server.replace(':', "%3A").replace('/', "%2F");
+    let uri = format!("aws://id:secret@/?region_name=us-east-1&endpoint_url={server}");
+    let connection = towpath_model::connection::Connection::from_uri("lake", &uri).expect("a connection");
+    let store = open(&Location::parse(&format!("s3://{bucket}")).expect("a URL"), Some(&connection)).expect("a store");
+    for name in objects {
+        store.put(&(*name).into(), "text".into()).await.expect("put");
+    }
+    (move || Fixture::new().connection("lake", &uri).connection("db", "postgres://x/y"), bucket)
+}
+
+#[tokio::test]
+async fn connections_of_stores_are_tested() {
+    let (server, bucket) = towpath_testkit::s3_bucket();
+    for (extra, expected) in [
+        (
+            json!({"endpoint_url": server}),
+            Ok("the settings fit together; name a bucket (extra `bucket_name`) to have the store asked".to_owned()),
+        ),
+        (
+            json!({"endpoint_url": server, "bucket_name": bucket}),
+            Ok(format!("s3://{bucket} answers, and has no objects")),
+        ),
+        (
+            json!({"endpoint_url": server, "bucket_name": "none"}),
+            Err("`s3://none/`: there is no such bucket".to_owned()),
+        ),
+    ] {
+        let fields = json!({"conn_type": "aws", "login": "id", "password": "secret", "extra": extra}).to_string();
+        let connection = towpath_model::connection::Connection::from_json("lake", &fields).expect("a connection");
+        let told = towpath_operators::connection_test::test(&connection, Duration::from_secs(30)).await;
+        assert_eq!(told, expected, "{extra}");
+    }
+}
+
+#[tokio::test]
+async fn objects_of_stores_are_waited_for() {
+    let (fixture, bucket) = with_bucket(&["in/2026/a.csv", "in/2026/b.csv", "in/_tmp/c.csv"]).await;
+    let s3 = |path: &str| format!("s3://{bucket}/{path}");
+    for (path, there) in
+        [("in/2026/a.csv", true), ("in/2026", true), ("in/*/b.csv", true), ("in/c.csv", false), ("in/_tmp/*", true)]
+    {
+        let expected = if there { SUCCESS } else { LATER() };
+        let args = json!({"filepath": s3(path), "fs_conn_id": "lake"});
+        assert_eq!(look(FileSensor, fixture(), args).await, expected, "{path}");
+    }
+    for (args, expected) in [
+        (json!({"bucket_key": [s3("in/2026/a.csv"), s3("in/2026/b.csv")], "aws_conn_id": "lake"}), SUCCESS),
+        (json!({"bucket_key": [s3("in/2026/a.csv"), s3("none")], "aws_conn_id": "lake"}), LATER()),
+        (json!({"bucket_key": ["/in/2026/a.csv"], "bucket_name": bucket, "aws_conn_id": "lake"}), SUCCESS),
+        (json!({"bucket_key": [s3("in/*/a.csv")], "wildcard_match": true, "aws_conn_id": "lake"}), SUCCESS),
+        (
+            json!({"bucket_key": [s3("in/*/a.csv")], "aws_conn_id": "lake"}),
+            failed(
+                &format!("`{}` is a glob; set `wildcard_match: true` if it is meant as one", s3("in/*/a.csv")),
+                false,
+            ),
+        ),
+        (
+            json!({"bucket_key": ["in/a.csv"]}),
+            failed(
+                "`bucket_key` is `in/a.csv`, in no bucket; write s3://bucket/in/a.csv, or name the bucket as `bucket_name`",
+                false,
+            ),
+        ),
+        (
+            json!({"bucket_key": ["s3://b/a"], "aws_conn_id": "db"}),
+            failed("connection `db` is of type `postgres`, and `s3://b/a` needs one of type aws or s3", false),
+        ),
+    ] {
+        assert_eq!(look(ObjectSensor, fixture(), args.clone()).await, expected, "{args}");
+    }
 }
 
 const LATER: fn() -> Outcome = || Outcome::Reschedule { at: at("2024-03-06T12:01:00Z") };

@@ -351,3 +351,18 @@ async fn an_interpreter_that_does_not_work_says_why() {
     let error = error_of(outcome);
     assert!(error.ends_with("cannot be used: it was not ready within 0.1 s"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_has_used_is_known_however_it_ends() {
+    let fixture = Fixture::new();
+    for code in [
+        "sum(range(2_000_000)); x = 'x' * 80_000_000",
+        "x = 'x' * 80_000_000; sum(range(2_000_000)); import os; os._exit(3)",
+    ] {
+        let prepared = fixture.attempt(json!({ "code": code }));
+        assert_eq!(prepared.attempt.usage(), None);
+        fixture.execute(&prepared).await;
+        let usage = prepared.attempt.usage().expect("it has had a process");
+        assert!(usage.cpu > Duration::from_millis(5) && usage.peak_bytes > 80_000_000, "{usage:?}");
+    }
+}

@@ -67,36 +67,6 @@ pub struct Created {
 }
 
 impl Store {
-    /// Creates a run with all its task instances.
-    ///
-    /// # Errors
-    /// [`Error::Params`] where `conf` gives a param a value that it may not have, or a required one none,
-    /// [`Error::RunExists`] for a `run_id` or logical date that the DAG has a run of,
-    /// [`Error::NotFound`] for an unknown DAG or version.
-    pub async fn create_run(&self, new: NewRun, now: DateTime<Utc>) -> Result<Created> {
-        let id = new.run_id.clone().unwrap_or_else(|| run_id(new.run_type, new.run_after));
-        let mut step = Step::begin(self, now).await?;
-        let Some(dag) = step.tx.lock_dag(&new.dag_id).await? else {
-            return Err(Error::NotFound { thing: "DAG", id: new.dag_id });
-        };
-        let version_id = new
-            .version_id
-            .or(dag.version_id)
-            .ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
-        let start = dag.start(new.run_after, new.queue.is_some()).is_free(now);
-        let key = step.insert_run(&new, &id, version_id, start).await?.ok_or_else(|| {
-            let what = new.logical_date.map_or_else(
-                || format!("with the id `{id}`"),
-                |date| format!("with the id `{id}` or the logical date {}", towpath_model::run::iso_time(date)),
-            );
-            Error::RunExists { dag_id: new.dag_id.clone(), what }
-        })?;
-        step.topics.insert(Topic::Schedule);
-        step.commit().await?;
-        let run = self.run_by_key(key).await?.ok_or_else(|| Error::Stale(format!("run `{id}`")))?;
-        Ok(Created { run })
-    }
-
     /// Creates the run that is `due` and moves the DAG on to its `next` one, in one step.
     /// `None` where another scheduler was faster.
     ///
@@ -134,7 +104,36 @@ impl Store {
     }
 }
 
+/// A run of this step.
+pub(super) struct Born {
+    pub(super) key: i64,
+    /// Whether gates, setups or mapping were asked, under locks of their own.
+    pub(super) was_decided: bool,
+}
+
 impl Step<'_> {
+    /// Creates a run that somebody asked for. What it refuses it refuses before it has written anything.
+    pub(super) async fn create_run(&mut self, new: &NewRun) -> Result<Born> {
+        let Some(dag) = self.tx.lock_dag(&new.dag_id).await? else {
+            return Err(Error::NotFound { thing: "DAG", id: new.dag_id.clone() });
+        };
+        let version_id = new
+            .version_id
+            .or(dag.version_id)
+            .ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
+        let id = new.run_id.clone().unwrap_or_else(|| run_id(new.run_type, new.run_after));
+        let start = dag.start(new.run_after, new.queue.is_some()).is_free(self.now);
+        let key = self.insert_run(new, &id, version_id, start).await?.ok_or_else(|| {
+            let what = new.logical_date.map_or_else(
+                || format!("with the id `{id}`"),
+                |date| format!("with the id `{id}` or the logical date {}", towpath_model::run::iso_time(date)),
+            );
+            Error::RunExists { dag_id: new.dag_id.clone(), what }
+        })?;
+        self.topics.insert(Topic::Schedule);
+        Ok(Born { key, was_decided: self.runs.contains_key(&key) })
+    }
+
     /// Inserts the run and its task instances; `None` where it exists.
     pub(super) async fn insert_run(
         &mut self,

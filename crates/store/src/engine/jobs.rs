@@ -137,6 +137,7 @@ impl Store {
                 note: Some(reason.to_owned()),
                 xcoms: Vec::new(),
                 asset_extra: Map::new(),
+                evidence: Default::default(),
                 ended_at: now,
             })
             .collect();

@@ -16,6 +16,7 @@ pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod setups;
 pub(crate) mod timers;
+pub(crate) mod triggers;
 pub(crate) mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -11,6 +11,7 @@ use towpath_model::state::{TaskEvent, TaskState};
 
 use super::{Ready, Step};
 use crate::batch::{ClaimedRow, CurrentAttempt, EndRow, Held, XComRow, json};
+use crate::evidence::{Evidence, NameRow, RenderedRow, bounded};
 use crate::logs::LogChunk;
 use crate::records::{ClaimedTask, TaskKey};
 use crate::time::micros;
@@ -64,6 +65,7 @@ pub struct Report {
     pub xcoms: Vec<(String, Value)>,
     /// What the events of its outlets say, by the name of the asset; objects.
     pub asset_extra: Map<String, Value>,
+    pub evidence: Evidence,
     pub ended_at: DateTime<Utc>,
 }
 
@@ -91,6 +93,7 @@ impl Store {
         let mut step = Step::begin(self, now).await?;
         step.lock_runs(reports.iter().map(|r| r.key.run_key)).await?;
         let accepted = step.end(reports).await?;
+        step.keep_rendered(reports, &accepted).await?;
         if !logs.is_empty() {
             step.tx.insert_logs(logs).await?;
             step.topics.insert(Topic::Progress);
@@ -199,6 +202,31 @@ impl Step<'_> {
             self.decide(rows).await?;
         }
         Ok(accepted)
+    }
+
+    /// Keeps the arguments of attempts that have ended just now.
+    async fn keep_rendered(&mut self, reports: &[Report], accepted: &[bool]) -> Result<()> {
+        let mut rows: BTreeMap<&TaskKey, RenderedRow> = BTreeMap::new();
+        for (report, _) in reports.iter().zip(accepted).filter(|(_, accepted)| **accepted) {
+            let run = self.runs.get(&report.key.run_key);
+            if let (Some(fields), Some(run)) = (&report.evidence.rendered, run) {
+                let TaskKey { run_key, task_id, map_index } = report.key.clone();
+                let dag_id = run.lock.dag_id.clone();
+                rows.insert(&report.key, RenderedRow { run_key, task_id, map_index, dag_id, fields: bounded(fields) });
+            }
+        }
+        if !rows.is_empty() {
+            self.tx.keep_rendered(&rows.into_values().collect::<Vec<_>>()).await?;
+        }
+        let named = reports.iter().zip(accepted).filter(|(_, accepted)| **accepted).filter_map(|(report, _)| {
+            let TaskKey { run_key, task_id, map_index } = report.key.clone();
+            report.evidence.map_name.clone().map(|name| NameRow { run_key, task_id, map_index, name })
+        });
+        let named: Vec<NameRow> = named.collect();
+        if !named.is_empty() {
+            self.tx.name_instances(&named).await?;
+        }
+        Ok(())
     }
 
     /// Ends those attempts that have nothing before them but their end: a running one that
@@ -345,6 +373,8 @@ fn end_row(report: &Report, from_state: TaskState, state: TaskState, available_a
         ended_at: micros(Some(report.ended_at)),
         // PostgreSQL's text cannot hold a zero byte.
         note: report.note.as_ref().map(|note| note.replace('\0', "\u{fffd}")),
+        cpu_ms: report.evidence.usage.map(|usage| i64::try_from(usage.cpu_ms).unwrap_or(i64::MAX)),
+        peak_bytes: report.evidence.usage.map(|usage| i64::try_from(usage.peak_bytes).unwrap_or(i64::MAX)),
     }
 }
 

@@ -186,6 +186,7 @@ impl Step<'_> {
                 note: Some(why.to_owned()),
                 xcoms: Vec::new(),
                 asset_extra: Map::new(),
+                evidence: Default::default(),
                 ended_at: self.now,
             })
             .collect();

@@ -168,6 +168,7 @@ impl Step<'_> {
                 note: Some(why.to_owned()),
                 xcoms: Vec::new(),
                 asset_extra: serde_json::Map::new(),
+                evidence: Default::default(),
                 ended_at: self.now,
             })
             .collect();

@@ -133,6 +133,7 @@ fn instance(task_id: &str, state: TaskState) -> TaskInstanceRecord {
         upstream: UpstreamCounts::default(),
         at_gate: false,
         note: None,
+        rendered_map_index: None,
     }
 }
 

@@ -6,6 +6,13 @@ pub(super) const GRID: &str = "
         min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
     FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     GROUP BY run_key, task_id, state";
+/// As `GRID`, of some tasks.
+pub(super) const GRID_OF_TASKS: &str = "
+    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
+        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
+    FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+        AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))
+    GROUP BY run_key, task_id, state";
 /// As `GRID`, but one row for each line that tasks are told in; a task may be in several.
 pub(super) const GRID_OF_LINES: &str = "
     SELECT l.line, t.run_key, min(t.task_id) AS task_id, t.state, count(*) AS count, min(t.map_index) AS map_index,

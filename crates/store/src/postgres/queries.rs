@@ -90,14 +90,14 @@ pub(super) const NEWEST_RUNS: &str = "
 pub(super) const TASK_INSTANCES: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 ORDER BY t.task_id, t.map_index";
 pub(super) const TASK_INSTANCE: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index = $3";
@@ -105,7 +105,7 @@ pub(super) const TASK_STATES: &str = "
     SELECT task_id, state FROM task_instance
     WHERE run_key = $1 AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb))) ORDER BY task_id, map_index";
 pub(super) const PAST_TRIES: &str = "
-    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note
+    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note, cpu_ms, peak_bytes
     FROM task_try WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY try_number";
 /// One count for each partial index, so that finished rows are not read.
 pub(super) const STATE_COUNTS: &str = "
@@ -218,7 +218,7 @@ pub(super) const UNFINISHED_CLASSES: &str = "
 pub(super) const SOME_OF_CLASS: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 AND t.state = $2 AND COALESCE(t.blocked_by, '') = $3 AND t.pool = $4 AND t.queue = $5

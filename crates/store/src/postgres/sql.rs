@@ -75,15 +75,17 @@ pub(super) const ATTEMPTS_OF_RUN: &str = "
 pub(super) const END_ATTEMPTS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, attempt = NULL, available_at = from_micros(o.available_at),
-        end_date = from_micros(o.ended_at), note = o.note
+        end_date = from_micros(o.ended_at), note = o.note, cpu_ms = o.cpu_ms, peak_bytes = o.peak_bytes
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, attempt bigint, from_state text,
-        state text, available_at bigint, ended_at bigint, note text)
+        state text, available_at bigint, ended_at bigint, note text, cpu_ms bigint, peak_bytes bigint)
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
         AND t.attempt = o.attempt AND t.state = o.from_state
     RETURNING t.run_key, t.task_id, t.map_index, t.pool";
 pub(super) const ARCHIVE_TRIES: &str = "
-    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
-    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
+    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note,
+        cpu_ms, peak_bytes)
+    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note,
+        t.cpu_ms, t.peak_bytes
     FROM jsonb_to_recordset($1::jsonb) AS o (run_key bigint, task_id text, map_index int, state text)
     JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";
 pub(super) const MOVE: &str = "

@@ -12,7 +12,6 @@ use crate::access::{
     UserRecord,
 };
 use crate::batch;
-use crate::records::Page;
 use crate::time::Ts;
 
 fn account(row: &DbRow) -> Result<UserRecord> {
@@ -68,6 +67,9 @@ fn narrow(query: &mut QueryBuilder<Db>, filter: &EventFilter) {
     query.push(" WHERE 1 = 1");
     if let Some(id) = filter.id {
         query.push(" AND e.id = ").push_bind(id);
+    }
+    if let Some(below) = filter.below {
+        query.push(" AND e.id < ").push_bind(below);
     }
     let texts = [
         (" AND e.dag_id = ", &filter.dag_id),
@@ -272,7 +274,7 @@ impl AccessRows for Backend {
         Ok(())
     }
 
-    async fn events(&self, filter: &EventFilter) -> Result<Page<EventRecord>> {
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>> {
         let mut query = QueryBuilder::<Db>::new(sql::SELECT_EVENTS);
         narrow(&mut query, filter);
         query.push(" ORDER BY ");
@@ -284,10 +286,16 @@ impl AccessRows for Backend {
         query.push(" LIMIT ").push_bind(i64::from(filter.limit));
         query.push(" OFFSET ").push_bind(i64::from(filter.offset));
         let rows = query.build().fetch_all(&self.readers).await?;
-        let items = rows.iter().map(event).collect::<Result<Vec<_>>>()?;
-        let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM event_log e");
+        rows.iter().map(event).collect()
+    }
+
+    async fn count_events(&self, filter: &EventFilter, most: Option<u32>) -> Result<u64> {
+        let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM (SELECT 1 FROM event_log e");
         narrow(&mut query, filter);
-        let total: i64 = query.build_query_scalar().fetch_one(&self.readers).await?;
-        Ok(Page { items, total: total as u64 })
+        if let Some(most) = most {
+            query.push(" LIMIT ").push_bind(i64::from(most));
+        }
+        query.push(") AS counted");
+        Ok(query.build_query_scalar::<i64>().fetch_one(&self.readers).await? as u64)
     }
 }

@@ -12,6 +12,9 @@ use crate::listing::{After, Compare, Datum, ListRows, Listing, RunField, TaskFie
 use crate::records::{RunRecord, TaskInstanceRecord, TaskKey, XComRecord};
 use crate::time::Ts;
 
+/// More texts to choose from go as one parameter: a statement has a limit of them.
+const MANY: usize = 16;
+
 /// A field as it stands in a statement.
 trait Column: Copy {
     fn text(self) -> &'static str;
@@ -125,6 +128,17 @@ fn narrow<F: Column>(query: &mut QueryBuilder<Db>, tests: &[(F, Test)]) {
             Test::Among(values) if values.is_empty() => {
                 query.push(" AND 1 = 0");
             }
+            Test::Among(values)
+                if values.len() > MANY && values.iter().all(|value| matches!(value, Datum::Text(_))) =>
+            {
+                let texts: Vec<String> = values.iter().filter_map(Datum::text).map(str::to_owned).collect();
+                super::access::among(query, column, &texts);
+            }
+            // Indexes of some rows are found by `=` alone in SQLite.
+            Test::Among(values) if values.len() == 1 => {
+                query.push(" AND ").push(column).push(" = ");
+                push_datum(query, &values[0]);
+            }
             Test::Among(values) => {
                 query.push(" AND ").push(column).push(" IN (");
                 for (i, value) in values.iter().enumerate() {
@@ -177,6 +191,9 @@ fn order<F: Column>(query: &mut QueryBuilder<Db>, listing: &Listing<F>, last: &[
         }
         query.push(*column).push(if descends { " DESC" } else { "" });
     }
+}
+
+fn page<F>(query: &mut QueryBuilder<Db>, listing: &Listing<F>) {
     query.push(" LIMIT ").push_bind(i64::from(listing.limit));
     if listing.offset > 0 {
         query.push(" OFFSET ").push_bind(i64::from(listing.offset));
@@ -228,6 +245,12 @@ fn counting<F: Column>(
 }
 
 const VERSION_OF_RUN: &str = " JOIN dag_version v ON v.id = r.version_id";
+const RUN_OF_TASK: &str = " JOIN dag_run r ON r.key = t.run_key";
+
+/// Whether `dag_version` must be joined to find the rows of a list.
+fn is_of_version<F: Column>(listing: &Listing<F>) -> bool {
+    listing.fields().any(Column::is_of_version)
+}
 
 fn xcom(row: &DbRow) -> Result<(i64, XComRecord)> {
     let record = XComRecord {
@@ -244,9 +267,24 @@ fn xcom(row: &DbRow) -> Result<(i64, XComRecord)> {
 impl ListRows for Backend {
     async fn list_runs(&self, listing: &Listing<RunField>) -> Result<Vec<RunRecord>> {
         let mut query = QueryBuilder::<Db>::new(super::super::queries::SELECT_RUNS);
+        let last = ["r.key"];
+        // What is skipped is skipped in an index, and not read.
+        if listing.offset > 0 {
+            query.push(" WHERE r.key IN (SELECT r.key FROM dag_run r");
+            if is_of_version(listing) {
+                query.push(VERSION_OF_RUN);
+            }
+        }
         narrow(&mut query, &listing.tests);
         after(&mut query, listing);
-        order(&mut query, listing, &["r.key"]);
+        order(&mut query, listing, &last);
+        if listing.offset > 0 {
+            page(&mut query, listing);
+            query.push(")");
+            order(&mut query, listing, &last);
+        } else {
+            page(&mut query, listing);
+        }
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(reads::run).collect()
     }
@@ -258,15 +296,34 @@ impl ListRows for Backend {
 
     async fn list_tasks(&self, listing: &Listing<TaskField>) -> Result<Vec<TaskInstanceRecord>> {
         let mut query = QueryBuilder::<Db>::new(listing_sql::SELECT_TASKS);
+        let last = ["t.run_key", "t.task_id", "t.map_index"];
+        if listing.offset > 0 {
+            query.push(" WHERE (t.run_key, t.task_id, t.map_index) IN (SELECT t.run_key, t.task_id, t.map_index");
+            query.push(" FROM task_instance t");
+            let is_of_version = is_of_version(listing);
+            if is_of_version || listing.fields().any(Column::is_of_run) {
+                query.push(RUN_OF_TASK);
+            }
+            if is_of_version {
+                query.push(VERSION_OF_RUN);
+            }
+        }
         narrow(&mut query, &listing.tests);
         after(&mut query, listing);
-        order(&mut query, listing, &["t.run_key", "t.task_id", "t.map_index"]);
+        order(&mut query, listing, &last);
+        if listing.offset > 0 {
+            page(&mut query, listing);
+            query.push(")");
+            order(&mut query, listing, &last);
+        } else {
+            page(&mut query, listing);
+        }
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(reads::task_instance).collect()
     }
 
     async fn count_tasks(&self, tests: &[(TaskField, Test)], most: Option<u32>) -> Result<u64> {
-        let joins = [" JOIN dag_run r ON r.key = t.run_key", VERSION_OF_RUN];
+        let joins = [RUN_OF_TASK, VERSION_OF_RUN];
         let mut query = counting(tests, "task_instance t", joins, most);
         Ok(query.build_query_scalar::<i64>().fetch_one(&self.readers).await? as u64)
     }
@@ -275,6 +332,7 @@ impl ListRows for Backend {
         let mut query = QueryBuilder::<Db>::new(listing_sql::SELECT_XCOMS);
         narrow(&mut query, &listing.tests);
         order(&mut query, listing, &["x.run_key", "x.task_id", "x.map_index", "x.key"]);
+        page(&mut query, listing);
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(xcom).collect()
     }

@@ -80,6 +80,11 @@ impl OverviewRows for Backend {
         query.fetch_all(&self.readers).await?.iter().map(cell).collect()
     }
 
+    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>> {
+        let query = sqlx::query(overview_sql::GRID_OF_TASKS).bind(batch::json(run_keys)).bind(batch::json(task_ids));
+        query.fetch_all(&self.readers).await?.iter().map(cell).collect()
+    }
+
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>> {
         let query = sqlx::query(overview_sql::GRID_OF_LINES).bind(batch::json(run_keys)).bind(batch::json(lines));
         let rows = query.fetch_all(&self.readers).await?;
@@ -136,11 +141,17 @@ impl OverviewRows for Backend {
 
     async fn find_dags(&self, wanted: &DagQuery) -> Result<Page<DagRecord>> {
         let mut query = QueryBuilder::<Db>::new(queries::SELECT_DAGS);
+        // What is skipped is skipped without a look at its version.
+        query.push(" WHERE d.dag_id IN (SELECT d.dag_id FROM dag d");
         narrow(&mut query, wanted);
         query.push(" ORDER BY d.dag_id LIMIT ").push_bind(i64::from(wanted.limit));
-        query.push(" OFFSET ").push_bind(i64::from(wanted.offset));
+        query.push(" OFFSET ").push_bind(i64::from(wanted.offset)).push(") ORDER BY d.dag_id");
         let rows = query.build().fetch_all(&self.readers).await?;
         let items = rows.iter().map(dags::dag).collect::<Result<Vec<_>>>()?;
+        if items.len() < wanted.limit as usize && (wanted.offset == 0 || !items.is_empty()) {
+            let total = u64::from(wanted.offset) + items.len() as u64;
+            return Ok(Page { items, total });
+        }
         let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM dag d");
         narrow(&mut query, wanted);
         let total: i64 = query.build_query_scalar().fetch_one(&self.readers).await?;

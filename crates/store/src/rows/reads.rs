@@ -4,19 +4,17 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::Row as _;
 use towpath_model::state::TaskState;
 use towpath_model::timetable::DataInterval;
 
-use super::super::{Backend, Db, DbRow, queries};
+use super::super::{Backend, DbRow, queries};
 use super::{count, json, tasks, time, time_opt, word};
 use crate::Result;
 use crate::batch;
 use crate::logs::{LogChunk, LogKey, unpack};
 use crate::reads::ReadRows;
-use crate::records::{
-    JobRecord, NewJob, Page, PoolRecord, RunFilter, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord,
-};
+use crate::records::{JobRecord, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, XComRecord};
 use crate::time::Ts;
 
 pub(super) fn run(row: &DbRow) -> Result<RunRecord> {
@@ -91,6 +89,7 @@ pub(super) fn task_instance(row: &DbRow) -> Result<TaskInstanceRecord> {
         upstream: tasks::upstream(row)?,
         at_gate,
         note: waits.or(row.try_get("note")?),
+        rendered_map_index: row.try_get("rendered_map_index")?,
     })
 }
 
@@ -102,33 +101,6 @@ fn xcom(row: &DbRow) -> Result<XComRecord> {
         value: json(row, "value")?,
         at: time(row, "at")?,
     })
-}
-
-fn narrow(query: &mut QueryBuilder<Db>, filter: &RunFilter) {
-    query.push(" WHERE 1 = 1");
-    if let Some(dag_id) = &filter.dag_id {
-        query.push(" AND r.dag_id = ").push_bind(dag_id.clone());
-    }
-    if !filter.states.is_empty() {
-        query.push(" AND r.state IN (");
-        let mut list = query.separated(", ");
-        for state in &filter.states {
-            list.push_bind(state.to_string());
-        }
-        query.push(")");
-    }
-    if let Some(run_type) = filter.run_type {
-        query.push(" AND r.run_type = ").push_bind(run_type.to_string());
-    }
-    if let Some(from) = filter.logical_date_gte {
-        query.push(" AND r.logical_date >= ").push_bind(Ts(from));
-    }
-    if let Some(dag_ids) = &filter.among {
-        super::access::among(query, "r.dag_id", dag_ids);
-    }
-    if let Some(to) = filter.logical_date_lte {
-        query.push(" AND r.logical_date <= ").push_bind(Ts(to));
-    }
 }
 
 #[async_trait]
@@ -147,23 +119,6 @@ impl ReadRows for Backend {
     async fn run_by_key(&self, key: i64) -> Result<Option<RunRecord>> {
         let row = sqlx::query(queries::RUN_BY_KEY).bind(key).fetch_optional(&self.readers).await?;
         row.as_ref().map(run).transpose()
-    }
-
-    async fn runs(&self, filter: &RunFilter) -> Result<Page<RunRecord>> {
-        let mut query = QueryBuilder::<Db>::new(queries::SELECT_RUNS);
-        narrow(&mut query, filter);
-        query.push(if filter.newest_first {
-            " ORDER BY r.run_after DESC, r.key DESC LIMIT "
-        } else {
-            " ORDER BY r.run_after, r.key LIMIT "
-        });
-        query.push_bind(i64::from(filter.limit)).push(" OFFSET ").push_bind(i64::from(filter.offset));
-        let rows = query.build().fetch_all(&self.readers).await?;
-        let items = rows.iter().map(run).collect::<Result<Vec<_>>>()?;
-        let mut query = QueryBuilder::<Db>::new("SELECT count(*) FROM dag_run r");
-        narrow(&mut query, filter);
-        let total: i64 = query.build_query_scalar().fetch_one(&self.readers).await?;
-        Ok(Page { items, total: total as u64 })
     }
 
     async fn previous_success(&self, before: &RunRecord) -> Result<Option<RunRecord>> {
@@ -227,6 +182,7 @@ impl ReadRows for Backend {
                     hostname: row.try_get("hostname")?,
                     pid: pid(row)?,
                     note: row.try_get("note")?,
+                    usage: super::evidence::usage(row)?,
                 })
             })
             .collect()

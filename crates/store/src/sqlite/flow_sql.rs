@@ -101,8 +101,8 @@ pub(super) const BLOCKED_BY_GATE: &str = "
     FROM task_instance t WHERE t.run_key = $1 AND t.state = 'scheduled' AND t.blocked_by = 'gate'
     ORDER BY t.priority DESC, t.task_id, t.map_index LIMIT $2";
 pub(super) const GATED_RUNS_OF_DAG: &str = "
-    SELECT r.key FROM dag_run r
-    WHERE r.dag_id = $1 AND r.state = 'running' AND EXISTS (SELECT 1 FROM task_instance t
+    SELECT r.key FROM dag_run r INDEXED BY dag_run_active
+    WHERE r.dag_id = $1 AND r.state IN ('queued', 'running') AND r.state = 'running' AND EXISTS (SELECT 1 FROM task_instance t
         WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'gate')
     ORDER BY r.run_after LIMIT 256";
 /// A few of them, others each time: the safety net of the statement above.

@@ -6,6 +6,12 @@ pub(super) const GRID: &str = "
         min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
     FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1))
     GROUP BY run_key, task_id, state";
+/// As `GRID`, of some tasks.
+pub(super) const GRID_OF_TASKS: &str = "
+    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
+        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
+    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1)) AND task_id IN (SELECT value FROM json_each($2))
+    GROUP BY run_key, task_id, state";
 /// As `GRID`, but one row for each line that tasks are told in; a task may be in several. `CROSS JOIN` keeps
 /// the lines outside, so that instances are found by their key.
 pub(super) const GRID_OF_LINES: &str = "

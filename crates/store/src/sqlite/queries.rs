@@ -43,7 +43,7 @@ pub(super) const NEXT_DUE_AT: &str = "
             WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at IS NOT NULL
         UNION ALL SELECT min(deadline) FROM dag_run WHERE state = 'running' AND deadline IS NOT NULL
         UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running' AND lease_until > $1
-        UNION ALL SELECT min(run_after) FROM dag_run WHERE state = 'queued' AND run_after > $1
+        UNION ALL SELECT min(run_after) FROM dag_run INDEXED BY dag_run_active WHERE state IN ('queued', 'running') AND state = 'queued' AND run_after > $1
     ) times";
 
 // --- runs
@@ -90,14 +90,14 @@ pub(super) const NEWEST_RUNS: &str = "
 pub(super) const TASK_INSTANCES: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 ORDER BY t.task_id, t.map_index";
 pub(super) const TASK_INSTANCE: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 AND t.task_id = $2 AND t.map_index = $3";
@@ -105,7 +105,7 @@ pub(super) const TASK_STATES: &str = "
     SELECT task_id, state FROM task_instance
     WHERE run_key = $1 AND task_id IN (SELECT value FROM json_each($2)) ORDER BY task_id, map_index";
 pub(super) const PAST_TRIES: &str = "
-    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note
+    SELECT run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note, cpu_ms, peak_bytes
     FROM task_try WHERE run_key = $1 AND task_id = $2 AND map_index = $3 ORDER BY try_number";
 /// One count for each partial index, so that finished rows are not read.
 pub(super) const STATE_COUNTS: &str = "
@@ -185,11 +185,11 @@ pub(super) const DAG_ROOM: &str = "
     SELECT d.next_for_version IS d.version_id AS is_planned,
         (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running')
             AND a.run_type <> 'backfill' AND a.queue IS NULL) AS active,
-        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state = 'running' AND a.queue IS NULL
+        (SELECT count(*) FROM dag_run a WHERE a.dag_id = d.dag_id AND a.state IN ('queued', 'running') AND a.state = 'running' AND a.queue IS NULL
             AND a.backfill_id IS NULL) AS running
     FROM dag d WHERE d.dag_id = $1";
 pub(super) const SOME_RUNNING_RUNS: &str = "
-    SELECT run_id, start_date FROM dag_run WHERE dag_id = $1 AND state = 'running' AND queue IS NULL AND backfill_id IS NULL
+    SELECT run_id, start_date FROM dag_run INDEXED BY dag_run_active WHERE dag_id = $1 AND state IN ('queued', 'running') AND state = 'running' AND queue IS NULL AND backfill_id IS NULL
     ORDER BY run_after, key LIMIT $2";
 pub(super) const LIVE_IN_RUN: &str = "
     SELECT count(*) AS live FROM task_instance WHERE run_key = $1 AND state IN ('queued', 'running', 'restarting')";
@@ -218,7 +218,7 @@ pub(super) const UNFINISHED_CLASSES: &str = "
 pub(super) const SOME_OF_CLASS: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
-        t.pool_slots, t.queue, t.priority, t.note, t.blocked_by,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 AND t.state = $2 AND COALESCE(t.blocked_by, '') = $3 AND t.pool = $4 AND t.queue = $5

@@ -29,21 +29,21 @@ pub(super) const START_RUN: &str =
 pub(super) const FINISH_RUN: &str = "
     UPDATE dag_run SET state = $2, end_date = $3
     WHERE key = $1 AND (state = 'running' OR (state = 'queued' AND $2 = 'failed'))";
-/// A backfill has a limit of its own and an order of its own.
+/// A backfill has a limit of its own and an order of its own. SQLite takes an index of some rows only where its condition
+/// stands in the statement: hence the states of live runs, besides the one that is meant, here and below.
 pub(super) const STARTABLE_RUNS: &str = "
     SELECT r.key, r.dag_id, r.queue, r.backfill_id FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     LEFT JOIN backfill b ON b.id = r.backfill_id
-    WHERE r.state = 'queued' AND r.run_after <= $1
+    WHERE r.state IN ('queued', 'running') AND r.state = 'queued' AND r.run_after <= $1
         AND (r.queue IS NOT NULL OR (NOT d.is_paused AND CASE WHEN r.backfill_id IS NULL
             THEN d.max_active_runs > (SELECT count(*) FROM dag_run o
-                WHERE o.dag_id = r.dag_id AND o.state = 'running' AND o.queue IS NULL AND o.backfill_id IS NULL)
+                WHERE o.dag_id = r.dag_id AND o.state IN ('queued', 'running') AND o.state = 'running' AND o.queue IS NULL AND o.backfill_id IS NULL)
             ELSE NOT b.is_paused AND b.max_active_runs > (SELECT count(*) FROM dag_run o
                 WHERE o.backfill_id = r.backfill_id AND o.state = 'running') END))
     ORDER BY r.backfill_id IS NOT NULL, r.backfill_id, r.backfill_order, r.run_after, r.key LIMIT $2";
 pub(super) const EXPIRED_RUNS: &str =
     "SELECT key FROM dag_run WHERE state = 'running' AND deadline <= $1 ORDER BY key LIMIT 100";
-pub(super) const RUNNING_RUNS_OF_DAG: &str =
-    "SELECT key FROM dag_run WHERE dag_id = $1 AND state = 'running' ORDER BY key";
+pub(super) const RUNNING_RUNS_OF_DAG: &str = "SELECT key FROM dag_run INDEXED BY dag_run_active WHERE dag_id = $1 AND state IN ('queued', 'running') AND state = 'running' ORDER BY key";
 /// All of a DAG, to delete them: in the order in which every step locks runs.
 pub(super) const LOCK_RUNS_OF_DAG: &str = "SELECT state FROM dag_run WHERE dag_id = $1 ORDER BY key";
 /// What belongs to the run goes with it.
@@ -79,17 +79,19 @@ pub(super) const ATTEMPTS_OF_RUN: &str = "
 pub(super) const END_ATTEMPTS: &str = "
     UPDATE task_instance AS t
     SET state = o.state, attempt = NULL, available_at = o.available_at,
-        end_date = o.ended_at, note = o.note
+        end_date = o.ended_at, note = o.note, cpu_ms = o.cpu_ms, peak_bytes = o.peak_bytes
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
         value ->> 'attempt' AS attempt, value ->> 'from_state' AS from_state, value ->> 'state' AS state,
         value ->> 'available_at' AS available_at, value ->> 'ended_at' AS ended_at,
-        value ->> 'note' AS note FROM json_each($1)) AS o
+        value ->> 'note' AS note, value ->> 'cpu_ms' AS cpu_ms, value ->> 'peak_bytes' AS peak_bytes FROM json_each($1)) AS o
     WHERE t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
         AND t.attempt = o.attempt AND t.state = o.from_state
     RETURNING run_key, task_id, map_index, pool";
 pub(super) const ARCHIVE_TRIES: &str = "
-    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note)
-    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note
+    INSERT INTO task_try (run_key, task_id, map_index, try_number, state, queued_at, start_date, end_date, hostname, pid, note,
+        cpu_ms, peak_bytes)
+    SELECT t.run_key, t.task_id, t.map_index, t.try_number, o.state, t.queued_at, t.start_date, t.end_date, t.hostname, t.pid, t.note,
+        t.cpu_ms, t.peak_bytes
     FROM (SELECT value ->> 'run_key' AS run_key, value ->> 'task_id' AS task_id, value ->> 'map_index' AS map_index,
         value ->> 'state' AS state FROM json_each($1)) AS o
     JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index";
@@ -145,7 +147,7 @@ pub(super) const BLOCKED_POOLS: &str =
 /// Runs that could queue something: the safety net behind the promotion in every step.
 pub(super) const BLOCKED_RUNS: &str = "
     SELECT r.key FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
-    WHERE r.state = 'running' AND (NOT d.is_paused OR r.queue IS NOT NULL)
+    WHERE r.state IN ('queued', 'running') AND r.state = 'running' AND (NOT d.is_paused OR r.queue IS NOT NULL)
         AND EXISTS (SELECT 1 FROM task_instance t WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'run')
         AND r.max_active_tasks > (SELECT count(*) FROM task_instance t
             WHERE t.run_key = r.key AND t.state IN ('queued', 'running', 'restarting'))

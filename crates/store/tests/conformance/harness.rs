@@ -124,6 +124,7 @@ pub(crate) fn ended(task: &ClaimedTask, outcome: ReportOutcome) -> Report {
         note: None,
         xcoms: Vec::new(),
         asset_extra: serde_json::Map::new(),
+        evidence: Default::default(),
         ended_at: time(2),
     }
 }

@@ -13,6 +13,7 @@ mod assets;
 mod backfills;
 mod dags;
 mod deletes;
+mod evidence;
 mod explain;
 mod flow;
 mod jobs;

@@ -149,6 +149,53 @@ async fn one_of_ten_creators_wins(store: Store) {
     assert_eq!(store.state_counts().await.expect("states can be counted")[&Queued], 3, "losers left nothing");
 }
 
+/// Runs that are asked for at the same time go together, and each is told its own outcome.
+async fn creators_at_the_same_time(store: Store) {
+    sync(&store, wide("d", 2, |spec| spec.max_active_runs = 10)).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..60 {
+        // Every id is asked for twice, and every fifth for a version that there is not.
+        let id = format!("run {:02}", i / 2);
+        let version_id = (i / 2 % 5 == 0).then_some(-1);
+        let new = NewRun { version_id, ..named("d", &id, 0) };
+        let store = store.clone();
+        tasks.spawn(async move { (id, store.create_run(new, time(0)).await) });
+    }
+    let mut created = Vec::new();
+    let (mut exist, mut unknown) = (0, 0);
+    for (id, outcome) in tasks.join_all().await {
+        match outcome {
+            Ok(done) => {
+                assert_eq!(done.run.run_id, id);
+                created.push(id);
+            }
+            Err(Error::RunExists { what, .. }) if what.contains(&id) => exist += 1,
+            Err(error) => {
+                assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+                unknown += 1;
+            }
+        }
+    }
+    created.sort();
+    created.dedup();
+    assert_eq!((created.len(), exist, unknown), (24, 24, 12));
+    let running = store.runs(&RunFilter { limit: 100, ..RunFilter::default() }).await.expect("runs are listed").items;
+    let count = |state| running.iter().filter(|run| run.state == state).count();
+    assert_eq!((count(RunState::Running), count(RunState::Queued)), (10, 14), "`max_active_runs` holds");
+}
+
+/// Who asked may go away; who waits behind is served.
+async fn a_creator_that_goes_away(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    for i in 0..20 {
+        let gone = store.create_run(named("d", &format!("gone {i}"), 0), time(0));
+        let stays = store.create_run(named("d", &format!("stays {i}"), 0), time(0));
+        let gone = tokio::time::timeout(std::time::Duration::from_micros(50 * i), gone);
+        let (_, stays) = tokio::join!(gone, stays);
+        assert_eq!(stays.expect("created").run.run_id, format!("stays {i}"));
+    }
+}
+
 async fn runs_wait_for_max_active_runs(store: Store) {
     sync(&store, wide("d", 1, |spec| spec.max_active_runs = 1)).await;
     let first = manual(&store, "d").await;
@@ -313,6 +360,8 @@ both!(
     a_failed_task_fails_what_follows_and_the_run,
     a_run_exists_once,
     one_of_ten_creators_wins,
+    creators_at_the_same_time,
+    a_creator_that_goes_away,
     runs_wait_for_max_active_runs,
     a_paused_dag_keeps_its_runs_queued,
     a_foreground_run_starts_anyway,

@@ -4,6 +4,7 @@
 //! serves. So a server that is up on the same database shows the run and leaves it alone, and this
 //! process runs nothing else. What time does (retries, timeouts) is seen to in [`timers`].
 
+mod data;
 mod progress;
 mod summary;
 mod timers;
@@ -64,7 +65,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let run = order::create(&store, new, now).await?;
     let mut progress = progress::Progress::new(&dag, !args.quiet, std::io::stderr().is_terminal());
     progress.begin(&run);
-    let ended = carry_out(session, &store, &run, queue, &stop, &mut progress).await?;
+    let ended = tokio::select! {
+        ended = carry_out(session, &store, &run, queue, &stop, &mut progress) => ended?,
+        () = data::watch(&store, run.key, &dag, !args.quiet, std::io::stderr().is_terminal()) => bail!("what data tasks say was not to end first"),
+    };
     if ended == Ended::Interrupted {
         // The second time ends teardowns as well: with this process goes the only worker of the run.
         for _ in 0..2 {

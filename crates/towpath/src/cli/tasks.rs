@@ -4,6 +4,7 @@ mod clear;
 pub(crate) mod list;
 mod logs;
 mod mark;
+mod render;
 mod retry;
 mod test;
 
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Test(test::Args),
     /// Print the log of a task
     Logs(logs::Args),
+    /// Show the arguments that a task got, with its templates filled in
+    Render(render::Args),
     /// Let tasks run again
     Clear(clear::Args),
     /// Decide how tasks ended
@@ -34,6 +37,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::List(args) => list::run(&args, session).await,
         Command::Test(args) => test::run(&args, session).await,
         Command::Logs(args) => logs::run(&args, session).await,
+        Command::Render(args) => render::run(&args, session).await,
         Command::Clear(args) => clear::run(&args, session).await,
         Command::Mark(args) => mark::run(&args, session).await,
         Command::Retry(args) => retry::run(&args, session).await,

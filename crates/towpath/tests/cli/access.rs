@@ -57,7 +57,7 @@ fn the_first_start_prints_a_link_that_logs_in_once() {
     assert_eq!(daemon.wait().1, "", "there is another way in");
 }
 
-fn set_password(environment: &Environment, name: &str, text: &str) {
+pub(crate) fn set_password(environment: &Environment, name: &str, text: &str) {
     let mut command = environment.command(&["users", "set-password", name]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

@@ -1,14 +1,16 @@
 //! Airflow's own clients against the real binary, on both databases: what they were recorded to
-//! send, with every reply held against the contract, and the Python client as a script uses it.
+//! send, with every reply held against the contract, the Python client as a script uses it, and
+//! `airflowctl` as a person does.
 //!
 //! `TOWPATH_TEST_AIRFLOW` names a folder with a Python environment (`venv`) that has
-//! `apache-airflow-client`, and the wheel of `apache-airflow-core`; `scripts/test` makes it.
+//! `apache-airflow-client` and `apache-airflow-ctl`, and the wheel of `apache-airflow-core`; `scripts/test` makes it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
+use crate::access::set_password;
 use crate::environment::Environment;
 
 const DAGS: &str = "\
@@ -28,6 +30,15 @@ daily:
   is_paused_upon_creation: true
   tasks:
     nothing: {operator: empty}
+slow:
+  schedule: '@daily'
+  start_date: 2026-01-01
+  is_paused_upon_creation: true
+  tasks:
+    wait: {operator: bash, bash_command: sleep 3}
+makes:
+  tasks:
+    push: {operator: empty, outlets: ['s3://bucket/ctl']}
 ";
 
 fn airflow() -> PathBuf {
@@ -64,9 +75,33 @@ fn check(environment: &Environment) {
     script("client.py", &[&url]);
 }
 
+/// `airflowctl` logs in with name and password, so this daemon asks for them.
+fn check_command_line(environment: &mut Environment) {
+    environment.asks_for_login = true;
+    environment.write("dags/compat.yaml", DAGS);
+    environment.ok(&["users", "create", "ada", "--role", "admin"]);
+    set_password(environment, "ada", "correct horse\n");
+    let daemon = environment.up(&[]);
+    daemon.until("/health", |_, health| health["status"] == "healthy");
+    script("command_line.py", &[&format!("http://{}", daemon.address), "ada", "correct horse"]);
+}
+
 #[test]
 fn airflows_clients_are_served_on_sqlite() {
     check(&Environment::new());
+}
+
+#[test]
+fn airflows_command_line_is_served_on_sqlite() {
+    check_command_line(&mut Environment::new());
+}
+
+#[tokio::test]
+async fn airflows_command_line_is_served_on_postgres() {
+    let db = towpath_testkit::postgres().await;
+    let mut environment = Environment::new();
+    environment.set("TOWPATH_DATABASE_URL", &db.url);
+    tokio::task::spawn_blocking(move || check_command_line(&mut environment)).await.unwrap();
 }
 
 #[tokio::test]

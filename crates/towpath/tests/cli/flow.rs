@@ -23,6 +23,11 @@ fn the_example_maps_and_branches() {
     let of = |id: &str| found.iter().filter(|(task, ..)| task == id).map(|(_, _, state)| state.as_str()).collect();
     let delays: Vec<&str> = of("delay");
     assert_eq!(delays, ["success"; 16], "January 2013 has sixteen carriers");
+    let shown = environment.ok(&["runs", "list", "carrier_delays", "--output", "json"]).json();
+    let run_id = shown[0]["run_id"].as_str().unwrap();
+    let shown = environment.ok(&["runs", "show", "carrier_delays", run_id]).stdout;
+    let named = |text: &str| shown.lines().any(|line| line.trim().starts_with(text));
+    assert!(named("delay[0: 9E]") && named("delay[15: YV]"), "`map_index_template` names them: {shown}");
     let (late, punctual): (Vec<&str>, Vec<&str>) = (of("late"), of("punctual"));
     assert_eq!((late, punctual), (vec!["success"], vec!["skipped"]));
     let named = environment.ok(&["xcom", "get", "carrier_delays", "late"]).json();

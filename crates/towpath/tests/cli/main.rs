@@ -12,6 +12,7 @@ mod dag_tests;
 mod dags;
 mod environment;
 mod etl;
+mod etl_examples;
 mod explain;
 mod flow;
 mod help;

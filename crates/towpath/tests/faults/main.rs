@@ -6,5 +6,6 @@
 
 mod database;
 mod disk;
+mod everything;
 mod harness;
 mod killed;

@@ -68,10 +68,10 @@ struct Hour {
 }
 
 /// A file that cannot be read.
-pub(super) struct Broken {
-    pub(super) file: String,
-    pub(super) message: String,
-    pub(super) at: Moment,
+pub(crate) struct Broken {
+    pub(crate) file: String,
+    pub(crate) message: String,
+    pub(crate) at: Moment,
 }
 
 impl Broken {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{self, Path, Query};
 use axum::http::header;
@@ -13,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use towpath_store::{LogKey, TaskInstanceRecord, TaskKey};
 
 use super::{find_run, html, task};
-use crate::view::log::{Log, Place, plain};
+use crate::view::log::{Hits, Log, Place, plain};
 use crate::{Result, State, links};
 
 /// Chunks read at a time.
@@ -31,6 +32,8 @@ pub(crate) struct Params {
     /// Of a part in the middle: the last line before it, and the first after it.
     after: Option<u64>,
     until: Option<u64>,
+    /// What to look for.
+    q: String,
 }
 
 /// Lines of a part in the middle.
@@ -72,6 +75,20 @@ pub(crate) async fn part(
         ("x-log-open", is_open.to_string()),
     ];
     Ok((headers, Html(page)).into_response())
+}
+
+/// Where in the whole log a text is.
+pub(crate) async fn find_lines(
+    extract::State(state): extract::State<State>,
+    Path((dag_id, run_id, task_id)): Path<(String, String, String)>,
+    Query(params): Query<Params>,
+) -> Result<Json<Hits>> {
+    let instance = find(&state, &dag_id, &run_id, task_id, &params).await?;
+    let key = LogKey { task: instance.key, try_number: params.try_number };
+    if params.q.is_empty() {
+        return Ok(Json(Hits { total: 0, lines: Vec::new() }));
+    }
+    Ok(Json(Log::find(&state.store, &key, &params.q).await?))
 }
 
 /// All of the log, as a file.

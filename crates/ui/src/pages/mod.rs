@@ -2,11 +2,14 @@
 
 pub(crate) mod actions;
 pub(crate) mod admin;
+pub(crate) mod asset;
+pub(crate) mod audit;
 pub(crate) mod dag;
 pub(crate) mod dags;
 pub(crate) mod docs;
 pub(crate) mod home;
 pub(crate) mod log;
+pub(crate) mod panel;
 pub(crate) mod pause;
 pub(crate) mod run;
 pub(crate) mod search;

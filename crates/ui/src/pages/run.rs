@@ -70,7 +70,7 @@ struct Count {
 struct Row {
     href: String,
     task_id: String,
-    map_index: Option<i32>,
+    map_index: Option<String>,
     operator: String,
     state: Badge,
     tries: String,
@@ -188,7 +188,7 @@ impl Row {
         Self {
             href: links::task(&run.dag_id, &run.run_id, &instance.key),
             task_id: shown(&instance.key.task_id),
-            map_index: (instance.key.map_index >= 0).then_some(instance.key.map_index),
+            map_index: instance.shown_index().as_deref().map(shown),
             operator: dag.task(&instance.key.task_id).map(|task| shown(&task.operator)).unwrap_or_default(),
             state: instance.state.into(),
             tries: if instance.try_number == 0 { String::new() } else { instance.try_number.to_string() },

@@ -79,7 +79,7 @@ pub(crate) async fn get(
             limit: NEWEST,
             ..RunFilter::default()
         };
-        let runs = state.store.runs(&filter).await?.items;
+        let runs = state.store.some_runs(&filter).await?;
         let fits = runs.iter().filter(|run| run.run_id.to_lowercase().contains(&text));
         found.extend(fits.take(RUNS).map(|run| Found {
             kind: "run",

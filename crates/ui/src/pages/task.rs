@@ -7,8 +7,9 @@ use axum::response::Html;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use towpath_model::dag::Dag;
+use towpath_model::duration::humanize;
 use towpath_model::state::TaskState;
-use towpath_store::{LogKey, RunRecord, TaskInstanceRecord, TaskKey, TryRecord};
+use towpath_store::{LogKey, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, Usage};
 
 use super::dag::grid::urgency;
 use super::{find_run, html, log};
@@ -17,7 +18,7 @@ use crate::view::json::pretty;
 use crate::view::log::{Log, Place};
 use crate::view::moment::{Moment, took};
 use crate::view::state::Badge;
-use crate::view::text::shown;
+use crate::view::text::{shown, size};
 use crate::view::why;
 use crate::{Error, Result, State, links};
 
@@ -43,7 +44,7 @@ struct TaskPage {
     frame: Frame,
     now: DateTime<Utc>,
     task_id: String,
-    map_index: Option<i32>,
+    map_index: Option<String>,
     dag_id: String,
     dag_href: String,
     run_id: String,
@@ -54,6 +55,9 @@ struct TaskPage {
     tabs: Vec<Tab>,
     attempt: Option<Attempt>,
     arguments: Vec<(String, String)>,
+    /// The arguments as the last try got them, and which try that was.
+    rendered: Vec<(String, String)>,
+    rendered_try: u32,
     xcoms: Vec<XCom>,
     doc: String,
     upstream: Vec<Neighbour>,
@@ -72,21 +76,21 @@ struct Neighbour {
 }
 
 /// Where each action leads.
-struct Actions {
-    clear: String,
-    success: String,
-    failed: String,
+pub(super) struct Actions {
+    pub(super) clear: String,
+    pub(super) success: String,
+    pub(super) failed: String,
     /// It waits for its time and need not.
-    retry: Option<String>,
-    map_index: String,
+    pub(super) retry: Option<String>,
+    pub(super) map_index: String,
 }
 
 /// One try, to choose from.
-struct Tab {
-    number: u32,
-    state: Badge,
-    href: String,
-    is_on: bool,
+pub(super) struct Tab {
+    pub(super) number: u32,
+    pub(super) state: Badge,
+    pub(super) href: String,
+    pub(super) is_on: bool,
 }
 
 /// The try that is shown.
@@ -97,6 +101,7 @@ struct Attempt {
     took: Option<String>,
     waited: Option<String>,
     place: Option<String>,
+    used: Vec<(&'static str, String)>,
     note: String,
     /// More may be written.
     is_open: bool,
@@ -119,18 +124,7 @@ pub(crate) async fn get(
 ) -> Result<Html<String>> {
     let now = state.clock.now();
     let run = find_run(&state, &dag_id, &run_id).await?;
-    let key = TaskKey { run_key: run.key, task_id, map_index: params.map_index.unwrap_or(-1) };
-    let (instance, others) = match (params.map_index, state.store.task_instance(&key).await?) {
-        (_, Some(instance)) => (instance, Vec::new()),
-        // All of a mapped task.
-        (None, None) => {
-            let mut all = state.store.task_instances(run.key).await?;
-            all.retain(|it| it.key.task_id == key.task_id);
-            let most = all.iter().max_by_key(|it| (urgency(it.state), std::cmp::Reverse(it.key.map_index))).cloned();
-            (most.ok_or_else(|| Error::no_such("task instance", &key.task_id))?, all)
-        }
-        (Some(_), None) => return Err(Error::no_such("task instance", &key.task_id)),
-    };
+    let (instance, others) = found(&state, &run, task_id, params.map_index).await?;
     let key = instance.key.clone();
     let dag = state.store.dag_of_version(instance.version_id).await?;
     let tries = state.store.tries(&key).await?;
@@ -154,11 +148,14 @@ pub(crate) async fn get(
         Crumb::here(&key.task_id),
     ];
     let task = dag.task(&key.task_id);
+    let kept = state.store.rendered(std::slice::from_ref(&key)).await?.remove(&key);
+    let rendered_try = kept.as_ref().map_or(0, |kept| kept.try_number);
+    let rendered = kept.map(|kept| kept.fields).unwrap_or_default();
     html(&TaskPage {
         frame: Frame::new(&state, now, crumbs, !instance.state.is_finished()).await.of_dag(dag.spec()),
         now,
         task_id: shown(&key.task_id),
-        map_index: Some(key.map_index).filter(|index| *index >= 0),
+        map_index: instance.shown_index().as_deref().map(shown),
         dag_id: shown(&dag_id),
         dag_href: links::dag(&dag_id),
         run_id: shown(&run_id),
@@ -176,11 +173,44 @@ pub(crate) async fn get(
         arguments: task
             .map(|task| task.args.iter().map(|(name, value)| (shown(name), argument(value))).collect())
             .unwrap_or_default(),
+        rendered: rendered.iter().map(|(name, value)| (shown(name), argument(value))).collect(),
+        rendered_try,
         xcoms: xcoms
             .iter()
             .map(|xcom| XCom { key: shown(&xcom.key), value: pretty(&xcom.value), at: Moment::new(xcom.at, now) })
             .collect(),
     })
+}
+
+/// The instance that is meant: of a mapped task the one that says most, with all the others.
+pub(super) async fn found(
+    state: &State,
+    run: &RunRecord,
+    task_id: String,
+    map_index: Option<i32>,
+) -> Result<(TaskInstanceRecord, Vec<TaskInstanceRecord>)> {
+    let key = TaskKey { run_key: run.key, task_id, map_index: map_index.unwrap_or(-1) };
+    match (map_index, state.store.task_instance(&key).await?) {
+        (_, Some(instance)) => Ok((instance, Vec::new())),
+        (None, None) => {
+            let mut all = state.store.task_instances(run.key).await?;
+            all.retain(|it| it.key.task_id == key.task_id);
+            let most = all.iter().max_by_key(|it| (urgency(it.state), std::cmp::Reverse(it.key.map_index))).cloned();
+            Ok((most.ok_or_else(|| Error::no_such("task instance", &key.task_id))?, all))
+        }
+        (Some(_), None) => Err(Error::no_such("task instance", &key.task_id)),
+    }
+}
+
+/// What the processes of a try have used, in words.
+pub(super) fn used(usage: Option<Usage>) -> Vec<(&'static str, String)> {
+    let Some(usage) = usage else { return Vec::new() };
+    let peak = usize::try_from(usage.peak_bytes).unwrap_or(usize::MAX);
+    let mut used = vec![("Processor time", humanize(std::time::Duration::from_millis(usage.cpu_ms)))];
+    if peak > 0 {
+        used.push(("Largest memory", size(peak).into_owned()));
+    }
+    used
 }
 
 pub(super) async fn find(state: &State, key: &TaskKey) -> Result<TaskInstanceRecord> {
@@ -215,6 +245,7 @@ async fn attempt(
         took: took(record.start_date, record.end_date, now),
         waited: record.start_date.and_then(|start| took(record.queued_at, Some(start), now)),
         place,
+        used: used(record.usage),
         note: record.note.as_deref().map(shown).unwrap_or_default(),
         is_open,
         log,
@@ -263,7 +294,7 @@ fn mapped(instance: &TaskInstanceRecord, now: DateTime<Utc>) -> (Badge, String, 
 }
 
 impl Actions {
-    fn of(instance: &TaskInstanceRecord) -> Self {
+    pub(super) fn of(instance: &TaskInstanceRecord) -> Self {
         let run = links::run(&instance.dag_id, &instance.run_id);
         let TaskKey { task_id, map_index, .. } = &instance.key;
         let map_index = if *map_index < 0 { String::new() } else { map_index.to_string() };
@@ -282,7 +313,7 @@ impl Actions {
     }
 }
 
-fn tabs(instance: &TaskInstanceRecord, tries: &[TryRecord], shown_try: u32) -> Vec<Tab> {
+pub(super) fn tabs(instance: &TaskInstanceRecord, tries: &[TryRecord], shown_try: u32) -> Vec<Tab> {
     let href = links::task(&instance.dag_id, &instance.run_id, &instance.key);
     let joint = if href.contains('?') { '&' } else { '?' };
     tries

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use askama::Template;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use towpath_store::{LogKey, Result, Store};
 
 use super::ansi::{Segment, segments};
@@ -16,6 +16,8 @@ const HEAD: usize = 200;
 const TAIL: usize = 1_000;
 /// Most of one line that is shown.
 const LINE_BYTES: usize = 8 * 1024;
+/// Found lines that are named.
+const HITS: usize = 2_000;
 /// Chunks read at a time.
 const BATCH: u32 = 64;
 
@@ -67,6 +69,15 @@ pub(crate) struct Log {
     pub(crate) next: Place,
 }
 
+/// Where a text was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hits {
+    /// Lines in all.
+    pub(crate) total: u64,
+    /// The first of them: its number, its chunk, and the first line of that.
+    pub(crate) lines: Vec<(u64, u32, u64)>,
+}
+
 /// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -109,6 +120,49 @@ impl Log {
                     }
                 }
                 place = Place { seq: chunk.seq + 1, line: place.line + chunk.text.lines().count() as u64 };
+            }
+        }
+    }
+
+    /// The last `most` lines, how many come before them, and the first of them that tells of an error.
+    pub(crate) async fn tail(store: &Store, key: &LogKey, most: usize) -> Result<(Lines, u64, Option<u64>)> {
+        let (chunks, before) = store.log_end(key, most as u64).await?;
+        let stored: Vec<&str> = chunks.iter().flat_map(|chunk| chunk.text.lines()).collect();
+        let left_out = stored.len().saturating_sub(most);
+        let skipped = before + left_out as u64;
+        let numbered = || (skipped + 1..).zip(&stored[left_out..]);
+        let first_error = numbered().find(|(_, line)| tells_of_error(line)).map(|(number, _)| number);
+        let lines = numbered().map(|(number, line)| read(number, line)).collect();
+        Ok((Lines { lines }, skipped, first_error))
+    }
+
+    /// The lines that hold `text`, in upper or lower case.
+    pub(crate) async fn find(store: &Store, key: &LogKey, text: &str) -> Result<Hits> {
+        let mut hits = Hits { total: 0, lines: Vec::new() };
+        let wanted = text.to_lowercase();
+        // What JSON writes as it is can be looked for in the stored line, without reading it.
+        let is_plain = wanted.chars().all(|c| c.is_ascii_alphanumeric() || " _-.,;:=()[]/+*#%!?@&|".contains(c));
+        let mut place = Place::START;
+        loop {
+            let chunks = store.read_log(key, place.seq, BATCH).await?;
+            let is_end = chunks.len() < BATCH as usize;
+            for chunk in chunks {
+                let begin = Place { seq: chunk.seq, line: place.line };
+                for line in chunk.text.lines() {
+                    let number = place.line;
+                    place.line += 1;
+                    if (is_plain && !line.to_lowercase().contains(&wanted)) || !event_holds(line, &wanted) {
+                        continue;
+                    }
+                    hits.total += 1;
+                    if hits.lines.len() < HITS {
+                        hits.lines.push((number, begin.seq, begin.line));
+                    }
+                }
+                place.seq = chunk.seq + 1;
+            }
+            if is_end {
+                return Ok(hits);
             }
         }
     }
@@ -185,6 +239,14 @@ impl Collect {
 /// Without reading all of the line: there may be a million of them.
 fn tells_of_error(line: &str) -> bool {
     line.contains(r#""level":"error""#) || line.contains(r#""level":"critical""#)
+}
+
+/// Whether the text of a stored line holds `wanted`, which is in lower case.
+fn event_holds(line: &str, wanted: &str) -> bool {
+    match serde_json::from_str::<Stored>(line) {
+        Ok(stored) => stored.event.to_lowercase().contains(wanted),
+        Err(_) => line.to_lowercase().contains(wanted),
+    }
 }
 
 fn read(number: u64, line: &str) -> Line {

@@ -19,7 +19,10 @@ RECORD = struct.Struct("<IiQ")
 
 # Kinds of records; the worker has the same numbers.
 RUN, SIGNAL = 1, 2
-READY, STARTED, REFUSED, ENDED, ENDED_WITH_REST = 11, 12, 13, 14, 15
+READY, STARTED, REFUSED, ENDED, ENDED_WITH_REST, CPU_MS, PEAK_KIB = 11, 12, 13, 14, 15, 16, 17
+
+# The largest value of a record.
+LARGEST = 2**31 - 1
 
 # The worker ends a zygote by closing its socket. These come when a whole container or terminal is told
 # to stop, and then running tasks still have their grace time.
@@ -108,11 +111,15 @@ class Zygote:
             # What a task leaves in the background ends with it. Until the leader is reaped, its number
             # cannot belong to another group.
             signal_group(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
+            _, status, used = os.wait4(pid, 0)
             number = self.children.pop(pid, None)
             if number is None:
                 continue
             del self.pids[number]
+            self.tell(CPU_MS, min(int((used.ru_utime + used.ru_stime) * 1000), LARGEST), number)
+            # Bytes on macOS, KiB elsewhere.
+            peak = used.ru_maxrss // 1024 if sys.platform == "darwin" else used.ru_maxrss
+            self.tell(PEAK_KIB, min(peak, LARGEST), number)
             self.tell(ENDED_WITH_REST if group_exists(pid) else ENDED, status, number)
 
     def end(self):

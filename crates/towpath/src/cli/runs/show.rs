@@ -24,6 +24,10 @@ pub(crate) struct Args {
 pub(crate) struct Instance {
     task_id: String,
     map_index: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rendered_map_index: Option<String>,
+    #[serde(skip)]
+    shown_index: Option<String>,
     state: String,
     try_number: u32,
     max_tries: u32,
@@ -44,9 +48,12 @@ impl Instance {
         // What ended without a try has been decided, and that takes no time.
         let start_date = instance.start_date.filter(|_| instance.try_number > 0);
         let span = output::span(start_date, instance.end_date, now);
+        let shown_index = instance.shown_index();
         Self {
             task_id: instance.key.task_id,
+            shown_index,
             map_index: instance.key.map_index,
+            rendered_map_index: instance.rendered_map_index,
             state: instance.state.to_string(),
             try_number: instance.try_number,
             max_tries: instance.max_tries,
@@ -67,9 +74,9 @@ impl Row for Instance {
     const HEADINGS: &'static [&'static str] = &["task_id", "state", "try", "duration", "note"];
 
     fn cells(&self) -> Vec<String> {
-        let task_id = match self.map_index {
-            ..0 => self.task_id.clone(),
-            index => format!("{}[{index}]", self.task_id),
+        let task_id = match &self.shown_index {
+            None => self.task_id.clone(),
+            Some(index) => format!("{}[{index}]", self.task_id),
         };
         let tried = if self.try_number == 0 { String::new() } else { self.try_number.to_string() };
         vec![task_id, self.state.clone(), tried, self.duration.clone(), self.note.clone().unwrap_or_default()]

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod connections;
 pub(crate) mod pools;
+pub(crate) mod users;
 pub(crate) mod variables;
 pub(crate) mod workers;
 
@@ -15,26 +16,28 @@ use crate::frame::Crumb;
 use crate::links;
 
 /// A page of the administration.
-pub(super) struct Tab {
-    pub(super) label: &'static str,
-    pub(super) href: String,
-    pub(super) is_on: bool,
+pub(crate) struct Tab {
+    pub(crate) label: &'static str,
+    pub(crate) href: String,
+    pub(crate) is_on: bool,
 }
 
-const TABS: [(&str, &str); 5] = [
+const TABS: [(&str, &str); 7] = [
     ("Connections", "connections"),
     ("Variables", "variables"),
     ("Pools", "pools"),
     ("Workers", "workers"),
+    ("Users", "users"),
+    ("Audit", "audit"),
     ("Configuration", "config"),
 ];
 
-pub(super) fn tabs(here: &str) -> Vec<Tab> {
+pub(crate) fn tabs(here: &str) -> Vec<Tab> {
     let tab = |(label, part)| Tab { label, href: format!("{}/{part}", links::ADMIN), is_on: label == here };
     TABS.into_iter().map(tab).collect()
 }
 
-pub(super) fn crumbs(here: &str) -> Vec<Crumb> {
+pub(crate) fn crumbs(here: &str) -> Vec<Crumb> {
     vec![Crumb::link("Admin", links::ADMIN.to_owned()), Crumb::here(here)]
 }
 
@@ -45,6 +48,6 @@ pub(crate) async fn get(caller: Option<Extension<Principal>>) -> Redirect {
 }
 
 /// Text of a field, [`None`] where it is empty.
-pub(super) fn filled(text: &str) -> Option<String> {
+pub(crate) fn filled(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }

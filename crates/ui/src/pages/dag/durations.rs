@@ -22,6 +22,8 @@ use crate::{Result, State, links};
 
 /// Runs that are compared.
 const RUNS: u32 = 50;
+/// Task instances that are compared.
+const INSTANCES: u32 = 10_000;
 /// Tasks in the table.
 const TASKS: usize = 300;
 /// Sizes of the pictures, in pixels.
@@ -69,8 +71,11 @@ pub(crate) async fn get(
 ) -> Result<Html<String>> {
     let now = state.clock.now();
     let loaded = load(&state, &dag_id, "Durations", now).await?;
-    let filter = RunFilter { dag_id: Some(dag_id), newest_first: true, limit: RUNS, ..RunFilter::default() };
-    let mut runs = state.store.runs(&filter).await?.items;
+    // Of very many tasks fewer runs are compared, so that the page stays quick.
+    let tasks = u32::try_from(loaded.dag.tasks().len()).unwrap_or(u32::MAX).max(1);
+    let limit = (INSTANCES / tasks).clamp(5, RUNS);
+    let filter = RunFilter { dag_id: Some(dag_id), newest_first: true, limit, ..RunFilter::default() };
+    let mut runs = state.store.some_runs(&filter).await?;
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
     let cells = state.store.grid(&keys).await?;

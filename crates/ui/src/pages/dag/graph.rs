@@ -8,7 +8,9 @@ use axum::extract::{self, Path, Query};
 use axum::response::Html;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use towpath_model::dag::Dag;
+use towpath_model::etl::{Input, Inputs};
 use towpath_model::state::TaskState;
 use towpath_store::{GridCell, RunRecord};
 
@@ -22,9 +24,9 @@ use crate::view::state::Badge;
 use crate::view::text::{plural, shown};
 use crate::{Result, State, links};
 
-const SIZES: Sizes = Sizes { node_width: 190.0, node_height: 44.0, gap_x: 56.0, gap_y: 14.0 };
+pub(crate) const SIZES: Sizes = Sizes { node_width: 190.0, node_height: 44.0, gap_x: 56.0, gap_y: 14.0 };
 /// Around everything.
-const MARGIN: f64 = 24.0;
+pub(crate) const MARGIN: f64 = 24.0;
 /// Around the nodes of a group.
 const GROUP: f64 = 6.0;
 /// Characters of a name that fit into a node.
@@ -88,6 +90,8 @@ struct Edge {
     path: String,
     /// The run went along it.
     is_taken: bool,
+    /// What goes along it, in the middle between its last two points.
+    label: Option<(i32, i32, String)>,
 }
 
 /// A node before it has a place.
@@ -175,7 +179,14 @@ fn picture(
         edges: drawn
             .iter()
             .zip(&drawing.edges)
-            .map(|((from, to), points)| Edge { path: path(points), is_taken: has_run(*from) && was_reached(*to) })
+            .map(|((from, to), points)| Edge {
+                path: path(points),
+                is_taken: has_run(*from) && was_reached(*to),
+                label: label(dag, &blocks[*from], &blocks[*to]).map(|text| {
+                    let (x, y) = middle(points);
+                    (x, y, text)
+                }),
+            })
             .collect(),
         has_map: nodes.len() >= MAP_FROM,
         nodes,
@@ -215,7 +226,7 @@ fn blocks(dag: &Dag, folded: &BTreeSet<&str>) -> (Vec<Block>, Vec<String>, Vec<u
 }
 
 /// A closed group can come before and after the same task; the way back is then not drawn.
-fn without_cycles(count: usize, edges: &[(usize, usize)]) -> Vec<(usize, usize)> {
+pub(crate) fn without_cycles(count: usize, edges: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let mut after = vec![Vec::new(); count];
     for &(from, to) in edges {
         after[from].push(to);
@@ -300,7 +311,7 @@ fn node(
 }
 
 /// A name as long as there is room; its end tells more than its middle.
-fn cut(name: &str) -> String {
+pub(crate) fn cut(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     if chars.len() <= NAME {
         return name.to_owned();
@@ -348,8 +359,55 @@ fn boxes(
     out
 }
 
+/// Where the last curve of an edge is half way.
+fn middle(points: &[(f64, f64)]) -> (i32, i32) {
+    let [.., (from_x, from_y), (x, y)] = points else { return (0, 0) };
+    ((f64::midpoint(*from_x, *x) + MARGIN) as i32, (f64::midpoint(*from_y, *y) + MARGIN - 4.0) as i32)
+}
+
+/// What goes along an edge between two tasks: the name under which one reads the other's data, or the answer of a branch.
+fn label(dag: &Dag, from: &Block, to: &Block) -> Option<String> {
+    let (before, after) = match (from.is_group, to.is_group) {
+        (false, false) => (&dag.tasks()[from.members[0]], &dag.tasks()[to.members[0]]),
+        _ => return None,
+    };
+    let input = after.args.get("input").and_then(|input| serde_json::from_value::<Inputs>(input.clone()).ok());
+    let name = input.and_then(|Inputs(list)| {
+        list.into_iter().find_map(|(name, input)| (input == Input::Task(before.task_id.clone())).then_some(name))
+    });
+    if let Some(name) = name {
+        // An only input has no name of its own: the data set has that of the task.
+        return Some(short(&shown(if name == "input" { &before.task_id } else { &name })));
+    }
+    let follows = |argument: &str| match before.args.get(argument) {
+        Some(Value::Array(tasks)) => tasks.iter().any(|task| is_of(task, &after.task_id)),
+        Some(task) => is_of(task, &after.task_id),
+        None => false,
+    };
+    match before.operator.as_str() {
+        "sql_branch" if follows("follow_task_ids_if_true") => Some("true".to_owned()),
+        "sql_branch" if follows("follow_task_ids_if_false") => Some("false".to_owned()),
+        "sql_branch" => Some("never".to_owned()),
+        "branch" => Some("if chosen".to_owned()),
+        "short_circuit" => Some("if true".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether a branch that names `task` goes on with a task of that id, or of that group.
+fn is_of(task: &Value, task_id: &str) -> bool {
+    let Some(named) = task.as_str() else { return false };
+    task_id == named || task_id.strip_prefix(named).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// As long as there is room between two layers.
+fn short(name: &str) -> String {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.chars().count() <= 12 { last.to_owned() } else { last.chars().take(11).chain(['…']).collect() }
+}
+
 /// Level through layers, curved between them.
-fn path(points: &[(f64, f64)]) -> String {
+pub(crate) fn path(points: &[(f64, f64)]) -> String {
     let mut out = String::new();
     for (index, (x, y)) in points.iter().enumerate() {
         let (x, y) = ((x + MARGIN).round(), (y + MARGIN).round());

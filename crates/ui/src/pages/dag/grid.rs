@@ -24,7 +24,7 @@ use crate::{Result, State, links};
 const RUNS: u32 = 25;
 const MOST_RUNS: u32 = 100;
 /// Rows in one part of the grid.
-const ROWS: usize = 150;
+const ROWS: usize = 100;
 /// Groups of a DAG with more tasks are closed at first.
 const OPEN_TASKS: usize = 200;
 /// Height of the longest bar over the grid, in pixels.

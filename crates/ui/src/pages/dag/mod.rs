@@ -29,43 +29,43 @@ use crate::{Error, Result, State, links};
 const STRIP: u32 = 16;
 
 /// What stands above every tab.
-pub(super) struct Head {
-    pub(super) href: String,
+pub(crate) struct Head {
+    pub(crate) href: String,
     /// Where the button leads that pauses it, or lets it run.
-    pub(super) pause_href: String,
-    pub(super) dag_id: String,
-    pub(super) description: String,
-    pub(super) tags: Vec<(String, String)>,
-    pub(super) owners: String,
-    pub(super) schedule: String,
+    pub(crate) pause_href: String,
+    pub(crate) dag_id: String,
+    pub(crate) description: String,
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) owners: String,
+    pub(crate) schedule: String,
     /// As it is written, where that differs from the words.
-    pub(super) cron: Option<String>,
-    pub(super) is_paused: bool,
-    pub(super) is_stale: bool,
-    pub(super) next: Option<Moment>,
-    pub(super) strip: Vec<Dot>,
-    pub(super) broken: Option<Broken>,
-    pub(super) file: String,
-    pub(super) version: i32,
-    pub(super) tabs: Vec<Tab>,
+    pub(crate) cron: Option<String>,
+    pub(crate) is_paused: bool,
+    pub(crate) is_stale: bool,
+    pub(crate) next: Option<Moment>,
+    pub(crate) strip: Vec<Dot>,
+    pub(crate) broken: Option<Broken>,
+    pub(crate) file: String,
+    pub(crate) version: i32,
+    pub(crate) tabs: Vec<Tab>,
 }
 
 /// A view of the DAG.
-pub(super) struct Tab {
-    pub(super) label: &'static str,
-    pub(super) href: String,
-    pub(super) is_on: bool,
+pub(crate) struct Tab {
+    pub(crate) label: &'static str,
+    pub(crate) href: String,
+    pub(crate) is_on: bool,
 }
 
 /// A DAG with what its pages share.
-pub(super) struct Loaded {
-    pub(super) frame: Frame,
-    pub(super) head: Head,
-    pub(super) record: DagRecord,
-    pub(super) dag: Arc<Dag>,
+pub(crate) struct Loaded {
+    pub(crate) frame: Frame,
+    pub(crate) head: Head,
+    pub(crate) record: DagRecord,
+    pub(crate) dag: Arc<Dag>,
 }
 
-const TABS: [(&str, &str); 9] = [
+const TABS: [(&str, &str); 10] = [
     ("Grid", ""),
     ("Graph", "graph"),
     ("Gantt", "gantt"),
@@ -75,10 +75,11 @@ const TABS: [(&str, &str); 9] = [
     ("Backfills", "backfills"),
     ("Code", "code"),
     ("Details", "details"),
+    ("Audit", "audit"),
 ];
 
 /// Reads what stands above `tab`.
-pub(super) async fn load(state: &State, dag_id: &str, tab: &'static str, now: DateTime<Utc>) -> Result<Loaded> {
+pub(crate) async fn load(state: &State, dag_id: &str, tab: &'static str, now: DateTime<Utc>) -> Result<Loaded> {
     let record = find_dag(state, dag_id).await?;
     let dag = state.store.dag_of_version(record.version_id).await?;
     let runs = state.store.run_stats(&[dag_id.to_owned()], STRIP).await?.remove(dag_id).unwrap_or_default();
@@ -140,7 +141,7 @@ pub(super) async fn chosen_run(state: &State, dag_id: &str, run_id: &str) -> Res
     if run_id.is_empty() {
         let filter =
             RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 1, ..RunFilter::default() };
-        return Ok(state.store.runs(&filter).await?.items.pop());
+        return Ok(state.store.some_runs(&filter).await?.pop());
     }
     let run = state.store.run(dag_id, run_id).await?;
     run.map(Some).ok_or_else(|| Error::no_such("run", run_id))
@@ -156,7 +157,7 @@ pub(super) struct Choice {
 /// The newest runs to choose from, `chosen` among them.
 pub(super) async fn choices(state: &State, dag_id: &str, chosen: Option<&RunRecord>) -> Result<Vec<Choice>> {
     let filter = RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 25, ..RunFilter::default() };
-    let mut runs = state.store.runs(&filter).await?.items;
+    let mut runs = state.store.some_runs(&filter).await?;
     if let Some(chosen) = chosen.filter(|chosen| runs.iter().all(|run| run.key != chosen.key)) {
         runs.push(chosen.clone());
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use strum::IntoEnumIterator;
 use towpath_auth::Visible;
 use towpath_model::state::RunState;
-use towpath_store::{Deletion, RunFilter, RunRecord, Selection};
+use towpath_store::{After, Deletion, Listing, RunFilter, RunRecord, Selection};
 
 use super::super::html;
 use super::{Head, load};
@@ -33,7 +33,9 @@ pub(crate) struct Params {
     run_type: String,
     /// A day in the DAG's zone, such as 2026-02-03.
     day: String,
-    page: Option<u32>,
+    /// Only runs older than this one, or newer: `run_after` in microseconds since 1970 and key, as `1767225600000000.7`.
+    before: String,
+    after: String,
 }
 
 #[derive(Template)]
@@ -91,7 +93,9 @@ async fn page(
     params: &Params,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
-    let number = params.page.unwrap_or(1).clamp(1, 100_000);
+    // A page is found by the run beside it, so that the last one costs no more than the first.
+    let (before, after) = (place(&params.before)?, place(&params.after)?);
+    let newest_first = after.is_none();
     let only: Option<RunState> = params.state.parse().ok();
     let day = span(&params.day, zone)?;
     let (dag_id, head) = of.unzip();
@@ -101,18 +105,26 @@ async fn page(
         run_type: params.run_type.parse().ok(),
         logical_date_gte: day.map(|day| day.0),
         logical_date_lte: day.map(|day| day.1),
-        newest_first: true,
+        newest_first,
         among,
-        limit: PAGE,
-        offset: (number - 1) * PAGE,
+        // One more tells whether there is another page.
+        limit: PAGE + 1,
+        offset: 0,
     };
-    let found = state.store.runs(&filter).await?;
-    let at = |state: &str, page: u32| {
-        let page = if page > 1 { page.to_string() } else { String::new() };
-        let values = [("state", state), ("type", &params.run_type), ("day", &params.day), ("page", &page)];
+    let is_first = before.is_none() && after.is_none();
+    let mut found = state.store.list_runs(&Listing { after: after.or(before), ..Listing::of(&filter) }, false).await?;
+    let is_more = found.items.len() > PAGE as usize;
+    found.items.truncate(PAGE as usize);
+    if !newest_first {
+        found.items.reverse();
+    }
+    let at = |state: &str, side: &str, run: Option<&RunRecord>| {
+        let place = run.map(|run| format!("{}.{}", run.run_after.timestamp_micros(), run.key)).unwrap_or_default();
+        let values = [("state", state), ("type", &params.run_type), ("day", &params.day), (side, &place)];
         links::query(&href, &values)
     };
-    let last = u32::try_from(found.total.div_ceil(u64::from(PAGE))).unwrap_or(u32::MAX);
+    let newer = found.items.first().filter(|_| if newest_first { !is_first } else { is_more });
+    let older = found.items.last().filter(|_| if newest_first { is_more } else { true });
     html(&Page {
         frame,
         now,
@@ -120,7 +132,7 @@ async fn page(
         states: RunState::iter()
             .map(|state| {
                 let is_on = only == Some(state);
-                (state.into(), if is_on { at("", 1) } else { at(state.as_ref(), 1) }, is_on)
+                (state.into(), at(if is_on { "" } else { state.as_ref() }, "before", None), is_on)
             })
             .collect(),
         types: TYPES.map(|name| (name, params.run_type == name)).into(),
@@ -132,11 +144,23 @@ async fn page(
             .map(|run| (shown(&run.dag_id), links::dag(&run.dag_id), RunRow::new(run, now)))
             .collect(),
         total: plural(found.total, "run", "runs"),
-        newer: (number > 1).then(|| at(&params.state, number - 1)),
-        older: (number < last).then(|| at(&params.state, number + 1)),
+        newer: newer.map(|run| at(&params.state, "after", Some(run))),
+        older: older.map(|run| at(&params.state, "before", Some(run))),
         is_filtered: only.is_some() || filter.run_type.is_some() || day.is_some(),
         href,
     })
+}
+
+/// A place in the list, from an address.
+fn place(text: &str) -> Result<Option<After>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = text.split_once('.').and_then(|(micros, key)| {
+        Some(After::Run { run_after: DateTime::from_timestamp_micros(micros.parse().ok()?)?, key: key.parse().ok()? })
+    });
+    let wrong = || Error::BadRequest(format!("`{}` is no place in the list; begin with its first page", shown(text)));
+    found.map(Some).ok_or_else(wrong)
 }
 
 /// The first and the last moment of a day.

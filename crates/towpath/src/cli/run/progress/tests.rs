@@ -60,6 +60,7 @@ fn instance(task_id: &str, state: TaskState, try_number: u32, took_ms: Option<i6
         upstream: UpstreamCounts::default(),
         at_gate: false,
         note: (state == TaskState::UpForRetry).then(|| "exit code 1\nand more".into()),
+        rendered_map_index: None,
     }
 }
 
