@@ -78,12 +78,7 @@ impl Body {
     /// One that notes what it is asked for.
     fn recorded(recorder: &Recorder, is_optional: bool) -> Self {
         recorder.takes_body(is_optional);
-        Self {
-            fields: Map::new(),
-            whole: json!({}),
-            problems: Vec::new(),
-            recorder: Some(recorder.clone()),
-        }
+        Self { fields: Map::new(), whole: json!({}), problems: Vec::new(), recorder: Some(recorder.clone()) }
     }
 
     fn parsed(fields: Map<String, Value>) -> Result<Self> {

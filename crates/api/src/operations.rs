@@ -2,8 +2,8 @@
 
 use crate::openapi::routing::{Router, get, patch, post, put};
 use crate::{
-    absent, backfills, connections, dag_runs, dags, import_errors, jobs, monitor, pools, settings,
-    task_instances, tasks, variables, xcoms,
+    absent, backfills, connections, dag_runs, dags, import_errors, jobs, monitor, pools, settings, task_instances,
+    tasks, variables, xcoms,
 };
 
 /// All of them.

@@ -273,7 +273,10 @@ impl Provider {
         let of_groups = self.roles.iter().filter(|(group, _)| groups.contains(&group.as_str())).map(|(_, role)| *role);
         let otherwise = || self.roles.iter().find(|(group, _)| group == "*").map(|(_, role)| *role);
         of_groups.max().or_else(otherwise).map(Some).ok_or_else(|| {
-            OidcError::Refused(format!("none of your groups (`{}`) is let in here; ask an administrator", self.role_claim))
+            OidcError::Refused(format!(
+                "none of your groups (`{}`) is let in here; ask an administrator",
+                self.role_claim
+            ))
         })
     }
 
@@ -284,7 +287,8 @@ impl Provider {
         }
         let is_verified = matches!(claims.get("email_verified"), Some(Value::Bool(true)));
         let domain = claims.get("email").and_then(Value::as_str).and_then(|email| email.rsplit_once('@'));
-        let fits = domain.is_some_and(|(_, domain)| self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)));
+        let fits =
+            domain.is_some_and(|(_, domain)| self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)));
         if fits && is_verified {
             return Ok(());
         }

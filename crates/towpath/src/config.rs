@@ -276,13 +276,19 @@ impl Resolver {
             oidc_client_id: self.get("oidc_client_id", || "towpath".to_owned(), |text| Ok(text.to_owned()))?,
             oidc_client_secret: self.get("oidc_client_secret", || Secret::new(""), |text| Ok(Secret::new(text)))?,
             oidc_scopes: self.get("oidc_scopes", || ["email", "profile"].map(str::to_owned).to_vec(), list)?,
-            oidc_name_claim: self.get("oidc_name_claim", || "preferred_username".to_owned(), |text| {
-                Ok(text.to_owned())
-            })?,
+            oidc_name_claim: self.get(
+                "oidc_name_claim",
+                || "preferred_username".to_owned(),
+                |text| Ok(text.to_owned()),
+            )?,
             oidc_role_claim: self.get("oidc_role_claim", || "groups".to_owned(), |text| Ok(text.to_owned()))?,
             oidc_roles: self.get("oidc_roles", Vec::new, oidc_roles)?,
             oidc_domains: self.get("oidc_domains", Vec::new, list)?,
-            oidc_label: self.get("oidc_label", || "Log in with single sign-on".to_owned(), |text| Ok(text.to_owned()))?,
+            oidc_label: self.get(
+                "oidc_label",
+                || "Log in with single sign-on".to_owned(),
+                |text| Ok(text.to_owned()),
+            )?,
             worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| whole(text, 1, 100_000))?,
             worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
             worker_lease: self.get(
@@ -371,12 +377,13 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
 fn oidc_roles(text: &str) -> Result<Vec<String>, String> {
     let pairs = list(text)?;
     let is_pair = |pair: &String| {
-        pair.rsplit_once('=').is_some_and(|(group, role)| {
-            !group.trim().is_empty() && role.trim().parse::<towpath_store::Role>().is_ok()
-        })
+        pair.rsplit_once('=')
+            .is_some_and(|(group, role)| !group.trim().is_empty() && role.trim().parse::<towpath_store::Role>().is_ok())
     };
     match pairs.iter().find(|pair| !is_pair(pair)) {
-        Some(pair) => Err(format!("has `{pair}`; write GROUP=ROLE with a role out of none, viewer, user, op and admin")),
+        Some(pair) => {
+            Err(format!("has `{pair}`; write GROUP=ROLE with a role out of none, viewer, user, op and admin"))
+        }
         None => Ok(pairs),
     }
 }

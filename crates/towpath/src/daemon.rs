@@ -165,7 +165,9 @@ fn provider(session: &Session, server: &Server, auth: &Auth) -> anyhow::Result<(
         label: config.oidc_label.value.clone(),
         base_url: session.base_url(server.url()).trim_end_matches('/').to_owned(),
     })
-    .with_context(|| format!("people cannot log in at {} (set by {})", config.oidc_issuer.value, config.oidc_issuer.source))
+    .with_context(|| {
+        format!("people cannot log in at {} (set by {})", config.oidc_issuer.value, config.oidc_issuer.source)
+    })
 }
 
 /// Says how to log in, as long as links are the only way to.

@@ -10,9 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 use towpath_auth::guard::Peer;
-use towpath_auth::{
-    API_TOKEN_PREFIX, Auth, Callback, LoginError, Minted, Mode, OidcError, Principal, Via, password,
-};
+use towpath_auth::{API_TOKEN_PREFIX, Auth, Callback, LoginError, Minted, Mode, OidcError, Principal, Via, password};
 use towpath_model::clock::SharedClock;
 use towpath_store::{NewToken, Role, Store, UserRecord};
 
@@ -86,12 +84,7 @@ async fn form(State(doors): State<Doors>, Query(fields): Query<LoginFields>) -> 
     login_page(&doors, StatusCode::OK, &fields, None)
 }
 
-fn login_page(
-    doors: &Doors,
-    status: StatusCode,
-    fields: &LoginFields,
-    mistake: Option<String>,
-) -> Result<Response> {
+fn login_page(doors: &Doors, status: StatusCode, fields: &LoginFields, mistake: Option<String>) -> Result<Response> {
     let next = inside(&fields.next);
     let to = crate::links::query("/login/oidc", &[("next", next)]);
     let page = LoginPage {

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_dagfile::{CompiledFile, Diagnostic, Limits, Severity};
 
-use super::place::Place;
 use super::blocking;
+use super::place::Place;
 use crate::{Error, Result, State};
 
 /// What a file would become.
@@ -41,12 +41,16 @@ impl Checked {
     /// Checks a text as if it stood at `place`. DAGs that another file defines are errors if `is_placed`.
     pub(super) async fn new(state: &State, place: &Place, text: Bytes, is_placed: bool) -> Result<Self> {
         let text = String::from_utf8(text.to_vec()).map_err(|error| {
-            Error::BadRequest(format!("byte {} of the file is not UTF-8; save it in UTF-8", error.utf8_error().valid_up_to()))
+            Error::BadRequest(format!(
+                "byte {} of the file is not UTF-8; save it in UTF-8",
+                error.utf8_error().valid_up_to()
+            ))
         })?;
         let (file, root, now) = (place.file().to_owned(), place.root().to_owned(), state.clock.now());
         let compiled: CompiledFile =
             blocking(move || towpath_dagfile::load_text(text, &file, &root, now, &Limits::default())).await?;
-        let mut diagnostics: Vec<Problem> = compiled.diagnostics.into_iter().map(|it| Problem::new(it, place)).collect();
+        let mut diagnostics: Vec<Problem> =
+            compiled.diagnostics.into_iter().map(|it| Problem::new(it, place)).collect();
         let dag_ids: Vec<String> = compiled.dags.iter().map(|dag| dag.id().to_owned()).collect();
         if is_placed {
             for dag_id in &dag_ids {

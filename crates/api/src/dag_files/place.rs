@@ -36,7 +36,9 @@ impl Place {
             Err(Error::BadRequest(format!("`{}` {reason}", shown.escape_debug())))
         };
         if path.is_empty() || path.len() > LONGEST || path.contains(['\\', ':']) || path.chars().any(char::is_control) {
-            return refused("is no path of a DAG file: it has 1 to 1024 bytes, without `\\`, `:` and control characters");
+            return refused(
+                "is no path of a DAG file: it has 1 to 1024 bytes, without `\\`, `:` and control characters",
+            );
         }
         let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.len() <= 255;
         let parts: Vec<&str> = path.split('/').collect();
@@ -45,7 +47,9 @@ impl Place {
             return refused("does not lead to a file in the DAGs folder: no `..`, no hidden names, at most 15 folders");
         }
         if !is_dag_file(Path::new(path)) {
-            return refused("is not the name of a DAG file: it ends in .yaml or .yml, and is neither defaults nor a test");
+            return refused(
+                "is not the name of a DAG file: it ends in .yaml or .yml, and is neither defaults nor a test",
+            );
         }
         Ok(Self { root: root.to_owned(), file: root.join(path), name: path.to_owned() })
     }
@@ -81,7 +85,10 @@ impl Place {
         for path in self.folders().iter().chain([&self.file]) {
             match fs::symlink_metadata(path) {
                 Ok(found) if found.is_symlink() => {
-                    return Err(Error::BadRequest(format!("`{}` leads through a link; change it where it is", self.name)));
+                    return Err(Error::BadRequest(format!(
+                        "`{}` leads through a link; change it where it is",
+                        self.name
+                    )));
                 }
                 Ok(found) if path == &self.file && !found.is_file() => {
                     return Err(Error::Conflict(format!("`{}` is there and is not a file", self.name)));

@@ -125,7 +125,12 @@ impl Default for Hub {
     fn default() -> Self {
         let (news, _) = broadcast::channel(KEPT);
         let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-        Self(Arc::new(Inner { epoch: u32::from_be_bytes([a, b, c, d]), news, ready: watch::channel(false).0, shared: Mutex::default() }))
+        Self(Arc::new(Inner {
+            epoch: u32::from_be_bytes([a, b, c, d]),
+            news,
+            ready: watch::channel(false).0,
+            shared: Mutex::default(),
+        }))
     }
 }
 

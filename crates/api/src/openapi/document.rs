@@ -172,7 +172,8 @@ fn describe(operation: &Operation, recording: &Recording, generator: &mut Schema
 }
 
 fn query_parameter(field: &Field) -> Value {
-    let mut parameter = json!({"name": field.name, "in": "query", "required": field.is_required, "schema": field.schema});
+    let mut parameter =
+        json!({"name": field.name, "in": "query", "required": field.is_required, "schema": field.schema});
     if field.schema["type"] == "array" {
         parameter["description"] = "May be repeated".into();
         parameter["explode"] = true.into();
@@ -235,7 +236,9 @@ fn permission(operation: &Operation, told: &mut Value) {
         Rule::Listed => "Needs a login; shows the DAGs that the caller may see.".to_owned(),
         Rule::Dag(access) => format!("Needs `{access}` of the DAG, by role or grant."),
         Rule::DagOrListed(access) => {
-            format!("Needs `{access}` of the DAG, by role or grant; with `~` it shows the DAGs that the caller may see.")
+            format!(
+                "Needs `{access}` of the DAG, by role or grant; with `~` it shows the DAGs that the caller may see."
+            )
         }
         Rule::AtLeast(role) => format!("Needs the role `{role}`."),
     };

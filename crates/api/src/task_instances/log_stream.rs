@@ -94,7 +94,8 @@ async fn look(state: &State, key: &LogKey, next: &mut u32, sender: &Sender) -> R
         let ended = chunks.len() < BATCH as usize;
         for chunk in chunks {
             *next = chunk.seq + 1;
-            let lines = Event::default().event("lines").id(chunk.seq.to_string()).data(chunk.text.trim_end_matches('\n'));
+            let lines =
+                Event::default().event("lines").id(chunk.seq.to_string()).data(chunk.text.trim_end_matches('\n'));
             if sender.send(Ok(lines)).await.is_err() {
                 return Ok(false);
             }

@@ -1,9 +1,9 @@
 //! `POST /hooks/{dag_id}`: starts a run. Whoever has the secret may.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{self, Path};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::Json;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -63,7 +63,8 @@ pub(crate) async fn call(
             dag_id: Some(dag_id),
             run_id: Some(run.run_id.clone()),
             extra: Some(
-                json!({"via": "webhook", "delivery": delivery, "address": address, "repeated": is_repeated}).to_string(),
+                json!({"via": "webhook", "delivery": delivery, "address": address, "repeated": is_repeated})
+                    .to_string(),
             ),
             ..NewEvent::default()
         })
@@ -76,7 +77,8 @@ pub(crate) async fn call(
 /// The conf of the run.
 fn conf(headers: &HeaderMap, body: &[u8], delivery: &str, is_conf: bool) -> Result<Map<String, Value>> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let form = text(header::CONTENT_TYPE.as_str()).and_then(|form| form.split(';').next()).unwrap_or("application/json");
+    let form =
+        text(header::CONTENT_TYPE.as_str()).and_then(|form| form.split(';').next()).unwrap_or("application/json");
     let form = form.trim().to_ascii_lowercase();
     if form != "application/json" && !(form.starts_with("application/") && form.ends_with("+json")) {
         return Err(Error::UnsupportedMedia(format!(
@@ -127,12 +129,7 @@ fn has_zero(value: &Value) -> bool {
 }
 
 /// Starts the run of a delivery, or finds the one that it has started; whether it did that before.
-async fn start(
-    state: &State,
-    dag_id: &str,
-    delivery: &str,
-    conf: Map<String, Value>,
-) -> Result<(RunRecord, bool)> {
+async fn start(state: &State, dag_id: &str, delivery: &str, conf: Map<String, Value>) -> Result<(RunRecord, bool)> {
     let name = format!("webhook/{dag_id}/{delivery}");
     let run_id = format!("manual__hook_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
     if let Some(run) = state.store.run(dag_id, &run_id).await? {

@@ -31,7 +31,11 @@ async fn a_file_is_checked_written_replaced_and_deleted() {
         let broken = op.send("POST", "/validate", &[], BROKEN).await;
         assert_eq!((broken.status, broken.json()["is_valid"].clone()), (StatusCode::OK, json!(false)));
         let first = &broken.json()["diagnostics"][0];
-        assert_eq!((&first["line"], &first["column"], &first["severity"]), (&json!(2), &json!(3), &json!("error")), "{first}");
+        assert_eq!(
+            (&first["line"], &first["column"], &first["severity"]),
+            (&json!(2), &json!(3), &json!("error")),
+            "{first}"
+        );
         let good = op.send("POST", "/validate", &[], GOOD).await.json();
         assert_eq!((&good["is_valid"], &good["dag_ids"]), (&json!(true), &json!(["made_here"])), "{good}");
 
@@ -54,10 +58,14 @@ async fn a_file_is_checked_written_replaced_and_deleted() {
         let read = op.send("GET", "/team/x.yaml", &[], "").await;
         assert_eq!((read.text.as_str(), read.header(header::ETAG)), (other.as_str(), replaced.header(header::ETAG)));
         assert_eq!(op.send("GET", "", &[], "").await.json()["dag_files"][0]["path"], "team/x.yaml");
-        let left: Vec<_> = std::fs::read_dir(file.parent().unwrap()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(file.parent().unwrap()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left, ["x.yaml"], "nothing else is left behind");
 
-        assert_eq!(op.send("DELETE", "/team/x.yaml", &[("if-match", &etag)], "").await.status, StatusCode::PRECONDITION_FAILED);
+        assert_eq!(
+            op.send("DELETE", "/team/x.yaml", &[("if-match", &etag)], "").await.status,
+            StatusCode::PRECONDITION_FAILED
+        );
         assert_eq!(op.send("DELETE", "/team/x.yaml", &[], "").await.status, StatusCode::NO_CONTENT);
         assert_eq!(op.send("DELETE", "/team/x.yaml", &[], "").await.status, StatusCode::NOT_FOUND);
         assert_eq!(server.events("put_dag_file").await.len(), 2);
@@ -109,7 +117,8 @@ async fn what_a_schedule_will_do() {
     let fires: Vec<&str> =
         preview["dags"][0]["fires"].as_array().unwrap().iter().map(|it| it["run_after"].as_str().unwrap()).collect();
     assert_eq!(fires, ["2026-03-01T06:00:00Z", "2026-03-02T06:00:00Z"]);
-    for query in ["?from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", "?to=2100-01-01T00:00:00Z", "?task_duration=x"] {
+    for query in ["?from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", "?to=2100-01-01T00:00:00Z", "?task_duration=x"]
+    {
         assert_eq!(get(query).await.status, StatusCode::BAD_REQUEST, "{query}");
     }
 }

@@ -31,8 +31,11 @@ async fn document(server: &Server) -> Value {
 async fn every_route_is_in_the_document_and_no_other() {
     let server = Server::sqlite().await;
     let document = document(&server).await;
-    let served: BTreeSet<String> =
-        routes(&server.router).iter().filter(|(_, path)| is_api(path)).map(|(method, path)| shape(method, path)).collect();
+    let served: BTreeSet<String> = routes(&server.router)
+        .iter()
+        .filter(|(_, path)| is_api(path))
+        .map(|(method, path)| shape(method, path))
+        .collect();
     let mut told = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -86,7 +89,8 @@ async fn the_document_is_one() {
         },
     });
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let problems: Vec<String> = validator.iter_errors(&document).map(|it| format!("{}: {it}", it.instance_path())).collect();
+    let problems: Vec<String> =
+        validator.iter_errors(&document).map(|it| format!("{}: {it}", it.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?}");
     for (path, item) in document["paths"].as_object().unwrap() {
         let named: BTreeSet<&str> =
@@ -176,11 +180,15 @@ async fn the_page_shows_all_of_it() {
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.header(header::CONTENT_SECURITY_POLICY).contains("default-src 'none'"));
     let document = document(&server).await;
-    let operations = document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
+    let operations: usize =
+        document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len()).sum();
     let shown = page.text.matches("class=\"method\"").count();
     assert_eq!(shown, operations);
     for wanted in ["/api/v2/dags/{dag_id}/dagRuns", "curl -X POST", "logical_date", "schema-RunReply"] {
         assert!(page.text.contains(wanted), "{wanted}");
     }
-    assert!(!page.text.contains("http://") || page.text.contains("http://localhost:8080"), "nothing comes from elsewhere");
+    assert!(
+        !page.text.contains("http://") || page.text.contains("http://localhost:8080"),
+        "nothing comes from elsewhere"
+    );
 }

@@ -7,10 +7,10 @@ use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
 use tower::ServiceExt;
-use towpath_store::ReportOutcome;
-use towpath_model::run::TriggeredBy;
 use towpath_model::clock::Clock;
+use towpath_model::run::TriggeredBy;
 use towpath_store::NewRun;
+use towpath_store::ReportOutcome;
 
 use crate::Server;
 
@@ -84,7 +84,8 @@ impl Source {
 
 async fn trigger(server: &Server, run_id: &str) {
     let now = server.world.clock.now();
-    let new = NewRun { run_id: Some(run_id.to_owned()), ..NewRun::manual("etl", now, TriggeredBy::Cli) };
+    let conf = serde_json::Map::from_iter([("day".to_owned(), "x".into())]);
+    let new = NewRun { run_id: Some(run_id.to_owned()), conf, ..NewRun::manual("etl", now, TriggeredBy::Cli) };
     server.world.store.create_run(new, now).await.unwrap();
 }
 
@@ -143,12 +144,22 @@ async fn a_log_is_followed_to_its_end() {
         trigger(&server, "second").await;
         let [extract] = server.world.claim().await.try_into().unwrap();
         let path = "/api/towpath/v1/dags/etl/dagRuns/second/taskInstances/extract/logs/1/stream";
-        server.world.store.append_logs(&[server.world.chunk(&extract, 0, &["one", "two"])], server.world.clock.now()).await.unwrap();
+        server
+            .world
+            .store
+            .append_logs(&[server.world.chunk(&extract, 0, &["one", "two"])], server.world.clock.now())
+            .await
+            .unwrap();
         let mut log = Source::open(&server, path, "viewer", None).await;
         let first = log.next().await.unwrap();
         let lines: Vec<Value> = first.data.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.iter().map(|line| &line["event"]).collect::<Vec<_>>(), [&json!("one"), &json!("two")]);
-        server.world.store.append_logs(&[server.world.chunk(&extract, 1, &["three"])], server.world.clock.now()).await.unwrap();
+        server
+            .world
+            .store
+            .append_logs(&[server.world.chunk(&extract, 1, &["three"])], server.world.clock.now())
+            .await
+            .unwrap();
         assert!(log.next().await.unwrap().data.contains("three"));
         server.world.end(&extract, ReportOutcome::Success, None, vec![], &[]).await;
         assert_eq!(log.next().await.unwrap().kind, "end");

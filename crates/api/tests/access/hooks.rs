@@ -65,7 +65,10 @@ async fn a_signed_request_starts_a_run_once() {
         assert_eq!(Value::from(run.conf), json!({"webhook": {"body": {"day": 1}, "delivery": "d1", "event": null}}));
         assert_eq!(run.triggering_user.as_deref(), Some("webhook"));
         let told = server.events("trigger_dag_run").await;
-        assert!(told.iter().any(|it| it.what.owner.as_deref() == Some("webhook") && it.what.run_id == Some(run.run_id.clone())));
+        assert!(
+            told.iter()
+                .any(|it| it.what.owner.as_deref() == Some("webhook") && it.what.run_id == Some(run.run_id.clone()))
+        );
 
         // GitHub signs the body alone: the same body is the same delivery.
         let body = r#"{"ref": "main"}"#;
@@ -107,10 +110,12 @@ async fn secrets_are_replaced_and_revoked() {
 async fn the_body_can_be_the_conf() {
     let server = Server::sqlite().await;
     let secret = make(&server, "etl", &json!({"body_is_conf": true})).await;
-    let made = deliver(&server, "etl", &secret, "a", r#"{"deep": true}"#).await;
+    let made = deliver(&server, "etl", &secret, "a", r#"{"deep": true, "day": "x"}"#).await;
     let run = server.world.store.run("etl", made.json()["dag_run_id"].as_str().unwrap()).await.unwrap().unwrap();
-    assert_eq!(Value::from(run.conf), json!({"deep": true}));
-    for (body, status) in [("[1]", 400), ("{", 400), (r#"{"deep": 7}"#, 400), (r#"{"a": "\u0000"}"#, 400)] {
+    assert_eq!(Value::from(run.conf), json!({"deep": true, "day": "x"}));
+    for (body, status) in
+        [("[1]", 400), ("{", 400), (r#"{"deep": 7, "day": "x"}"#, 400), (r#"{"a": "\u0000", "day": "x"}"#, 400)]
+    {
         assert_eq!(deliver(&server, "etl", &secret, body, body).await.status.as_u16(), status, "{body}");
     }
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(1024 * 1024));

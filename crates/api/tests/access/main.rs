@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
-#[path = "../fixture/mod.rs"]
-mod fixture;
 mod dag_files;
 mod documented;
+#[path = "../fixture/mod.rs"]
+mod fixture;
 mod follow;
 mod hooks;
 mod matrix;

