@@ -37,8 +37,15 @@ export const patch = (old, fresh) => {
   [...old.childNodes].forEach((child, index) => patch(child, fresh.childNodes[index].cloneNode(true)));
 };
 
+/// The session has ended, here or in another window: the login leads back to this page.
+export const toLogin = () => {
+  const here = location.pathname + location.search;
+  location.assign(`/login?next=${encodeURIComponent(here)}`);
+};
+
 export const fetchPage = async (address) => {
   const reply = await fetch(address, { headers: { "x-towpath-news": "1" } });
+  if (reply.status === 401) toLogin();
   if (!reply.ok) return null;
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
   tellTimes(page);

@@ -1,5 +1,7 @@
 // The log: adds what is written and stays at the end unless somebody has scrolled away; searches, filters by
 // level, brings the lines in the middle, and jumps to the first error.
+import { toLogin } from "./live.js";
+
 const levels = ["debug", "info", "warning", "error", "critical"];
 
 const follow = (log) => {
@@ -14,6 +16,7 @@ const follow = (log) => {
     try {
       const { more, from, line } = log.dataset;
       const reply = await fetch(`${more}&from=${from}&line=${line}`);
+      if (reply.status === 401) return toLogin();
       if (reply.ok) {
         const lines = document.createElement("template");
         lines.innerHTML = await reply.text();

@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::openapi::recording::{self, Place, Recorder};
 use crate::problem::Problem;
 use crate::routes::BODY_LIMIT_BYTES;
 use crate::time::{self, Unreadable};
@@ -19,12 +20,35 @@ pub(crate) struct Body {
     /// The object as it came, which pydantic repeats where a field is missing.
     whole: Value,
     problems: Vec<Problem>,
+    /// Where it is only asked what is read.
+    recorder: Option<Recorder>,
+}
+
+/// A body that may be left out.
+#[derive(Debug)]
+pub(crate) struct MaybeBody(pub(crate) Body);
+
+impl<S: Send + Sync> FromRequest<S> for MaybeBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if let Some(recorder) = request.extensions().get::<Recorder>() {
+            return Ok(Self(Body::recorded(recorder, true)));
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Error::BadRequest("the body broke off, or is too long".to_owned()))?;
+        Body::parse_or_empty(&bytes).map(Self)
+    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if let Some(recorder) = request.extensions().get::<Recorder>() {
+            return Ok(Self::recorded(recorder, false));
+        }
         let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = declared.is_none_or(is_json);
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
@@ -51,11 +75,37 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 impl Body {
+    /// One that notes what it is asked for.
+    fn recorded(recorder: &Recorder, is_optional: bool) -> Self {
+        recorder.takes_body(is_optional);
+        Self { fields: Map::new(), whole: json!({}), problems: Vec::new(), recorder: Some(recorder.clone()) }
+    }
+
+    fn parsed(fields: Map<String, Value>) -> Result<Self> {
+        Ok(Self { whole: Value::Object(fields.clone()), fields, problems: Vec::new(), recorder: None })
+    }
+
+    fn note(&self, name: &str, schema: impl FnOnce() -> Value) {
+        if let Some(recorder) = &self.recorder {
+            // As in Airflow, null stands for a field that is not given.
+            recorder.note(Place::Body, name, || {
+                let mut schema = schema();
+                if let Some(kind) = schema["type"].as_str().map(str::to_owned) {
+                    schema["type"] = json!([kind, "null"]);
+                }
+                if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+                    words.push(Value::Null);
+                }
+                schema
+            });
+        }
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self> {
         match serde_json::from_slice(bytes) {
             Ok(whole @ Value::Object(_)) => {
                 let Value::Object(fields) = whole.clone() else { unreachable!("matched as an object") };
-                Ok(Self { fields, whole, problems: Vec::new() })
+                Ok(Self { fields, whole, problems: Vec::new(), recorder: None })
             }
             Ok(other) => Err(Error::Invalid(vec![not_an_object(other)])),
             Err(error) => {
@@ -81,6 +131,9 @@ impl Body {
 
     /// Notes a mistake where the field is not there at all; null is fine.
     pub(crate) fn required(&mut self, name: &str) {
+        if let Some(recorder) = &self.recorder {
+            return recorder.require(Place::Body, name);
+        }
         if !self.fields.contains_key(name) {
             self.problems.push(Problem::missing("body", name, self.whole.clone()));
         }
@@ -98,12 +151,16 @@ impl Body {
 
     /// A required field of any form; null is a value.
     pub(crate) fn any(&mut self, name: &str) -> Option<Value> {
+        self.note(name, || json!({"description": "Any JSON value"}));
         self.required(name);
         self.fields.shift_remove(name)
     }
 
     /// A required text.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(Place::Body, name, || recording::of("string"));
+        }
         if self.fields.get(name).is_some_and(Value::is_null) {
             self.fields.shift_remove(name);
             self.wrong("string_type", name, "Input should be a valid string", Value::Null);
@@ -115,6 +172,7 @@ impl Body {
 
     /// A text of at most so many characters.
     pub(crate) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
+        self.note(name, || json!({"type": "string", "maxLength": most}));
         let text = self.text(name)?;
         if text.chars().count() > most {
             let msg = format!("String should have at most {most} characters");
@@ -127,6 +185,9 @@ impl Body {
 
     /// A true or false that has a default, so that null is a mistake.
     pub(crate) fn flag_or(&mut self, name: &str, default: bool) -> bool {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(Place::Body, name, || json!({"type": "boolean", "default": default}));
+        }
         if self.fields.get(name).is_some_and(Value::is_null) {
             self.fields.shift_remove(name);
             self.wrong("bool_type", name, "Input should be a valid boolean", Value::Null);
@@ -136,6 +197,10 @@ impl Body {
 
     /// A whole number of at least `least`.
     pub(crate) fn whole(&mut self, name: &str, least: i64) -> Option<i64> {
+        self.note(name, || match least {
+            i64::MIN => recording::of("integer"),
+            least => json!({"type": "integer", "minimum": least}),
+        });
         let value = self.value(name)?;
         let whole = value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64));
         match whole {
@@ -155,6 +220,7 @@ impl Body {
 
     /// A list of whatever.
     pub(crate) fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+        self.note(name, || recording::list(&json!({})));
         match self.value(name)? {
             Value::Array(items) => Some(items),
             other => {
@@ -166,6 +232,7 @@ impl Body {
 
     /// A list of texts.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        self.note(name, || recording::list(&recording::of("string")));
         let mut texts = Vec::new();
         for item in self.list(name)? {
             match item {
@@ -178,6 +245,7 @@ impl Body {
 
     /// A list of texts in which null is a word.
     pub(crate) fn texts_or_null(&mut self, name: &str) -> Option<Vec<String>> {
+        self.note(name, || recording::list(&json!({"type": ["string", "null"]})));
         if let Some(Value::Array(items)) = self.fields.get_mut(name) {
             for item in items.iter_mut().filter(|item| item.is_null()) {
                 *item = "null".into();
@@ -187,6 +255,7 @@ impl Body {
     }
 
     pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        self.note(name, || recording::of("number"));
         let value = self.value(name)?;
         let number = value.as_f64();
         if number.is_none() {
@@ -197,6 +266,7 @@ impl Body {
 
     /// A word of a few.
     pub(crate) fn word<T: std::str::FromStr>(&mut self, name: &str, expected: &[&str]) -> Option<T> {
+        self.note(name, || recording::words(expected));
         let text = self.text(name)?;
         let word = if expected.contains(&text.as_str()) { text.parse().ok() } else { None };
         if word.is_none() {
@@ -216,12 +286,13 @@ impl Body {
     /// 422 where it is none.
     pub(crate) fn of(value: Value) -> Result<Self> {
         match value {
-            Value::Object(fields) => Ok(Self { whole: Value::Object(fields.clone()), fields, problems: Vec::new() }),
+            Value::Object(fields) => Self::parsed(fields),
             other => Err(Error::Invalid(vec![not_an_object(other)])),
         }
     }
 
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.note(name, || recording::of("string"));
         match self.value(name)? {
             Value::String(text) => Some(text),
             other => {
@@ -232,6 +303,7 @@ impl Body {
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.note(name, || recording::of("boolean"));
         match self.value(name)? {
             Value::Bool(flag) => Some(flag),
             other => {
@@ -242,6 +314,7 @@ impl Body {
     }
 
     pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        self.note(name, || recording::of("object"));
         match self.value(name)? {
             Value::Object(object) => Some(object),
             other => {
@@ -253,6 +326,7 @@ impl Body {
 
     /// A time that names its zone.
     pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.note(name, recording::time);
         match self.value(name)? {
             Value::String(text) => match time::aware(&text) {
                 Ok(time) => return Some(time),
@@ -281,6 +355,10 @@ impl Body {
     /// # Errors
     /// 422 with all mistakes, among them every field that the action did not take.
     pub(crate) fn finish(mut self) -> Result<()> {
+        if let Some(recorder) = self.recorder {
+            recorder.ends_body();
+            return Err(Error::Invalid(Vec::new()));
+        }
         for (name, value) in self.fields {
             self.problems.push(Problem::unknown(&name, value));
         }

@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ pub(crate) trait Entity: Sized + Send + Sync {
 }
 
 /// `BulkResponse`: an action that was not asked for is null.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct BulkReply {
     create: Option<Outcome>,
     update: Option<Outcome>,
@@ -41,7 +42,7 @@ pub(crate) struct BulkReply {
 }
 
 /// `BulkActionResponse`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 struct Outcome {
     success: Vec<String>,
     errors: Vec<Value>,

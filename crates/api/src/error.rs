@@ -22,6 +22,18 @@ pub enum Error {
     NotAcceptable(String),
     #[error("{0}")]
     Conflict(String),
+    /// Something has to wait.
+    #[error("{0}")]
+    Busy(String),
+    #[error("{0}")]
+    Unauthorized(String),
+    #[error("{0}")]
+    PreconditionFailed(String),
+    /// A DAG file that cannot be taken, with what is wrong in it.
+    #[error("{message}")]
+    Broken { message: String, diagnostics: Value },
+    #[error("{0}")]
+    UnsupportedMedia(String),
     #[error("the body of a request may have at most {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
     /// What is wrong with the input, all of it.
@@ -44,7 +56,11 @@ impl Error {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Conflict(_) | Self::Store(E::RunExists { .. } | E::Stale(_)) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::Broken { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
+            Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panic(_)
             | Self::Store(
@@ -58,7 +74,7 @@ impl Error {
         if let Self::Invalid(problems) = self {
             return json!(problems);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE && !matches!(self, Self::Busy(_)) {
             return "the database does not answer; the request can be repeated in a moment".into();
         }
         if status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -71,10 +87,14 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        if status.is_server_error() && !matches!(self, Self::Busy(_)) {
             tracing::error!(error = &self as &dyn std::error::Error, %status, "a request failed");
         }
-        let mut response = (status, Json(json!({"detail": self.detail(status)}))).into_response();
+        let mut body = json!({"detail": self.detail(status)});
+        if let Self::Broken { diagnostics, .. } = &self {
+            body["diagnostics"] = diagnostics.clone();
+        }
+        let mut response = (status, Json(body)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -61,6 +61,7 @@ impl<F: Copy> Conditions<F> {
         T: IntoEnumIterator + Into<&'static str>,
     {
         let known: Vec<&'static str> = T::iter().map(Into::into).collect();
+        query.takes_words(name, &known);
         let given = query.texts(name);
         if given.is_empty() {
             return;

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use towpath_store::{JobRecord, JobState, JobType};
@@ -10,7 +11,7 @@ use crate::query::Query;
 use crate::{Result, State, filter};
 
 /// `JobCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct JobList {
     jobs: Vec<Value>,
     total_entries: u64,

@@ -13,6 +13,7 @@
 //! - Every key that the contract requires is sent, as null where nothing is known: generated
 //!   clients validate.
 //! - An error of the store reaches the log in full and the client without anything internal.
+//! - The document (`openapi`) is made from the routes and from what handlers read; it is written nowhere.
 //! - No reply holds a stream open past [`State::stop`].
 
 mod absent;
@@ -22,10 +23,12 @@ mod body;
 mod bulk;
 mod connections;
 mod cursor;
+mod dag_files;
 mod dag_runs;
 mod dags;
 mod error;
 mod event_logs;
+mod events;
 mod explain;
 mod filter;
 pub mod guard;
@@ -36,6 +39,7 @@ mod media;
 mod monitor;
 mod ndjson;
 mod observe;
+mod openapi;
 mod operations;
 mod path;
 mod pattern;
@@ -43,6 +47,7 @@ mod pools;
 mod problem;
 mod query;
 mod routes;
+mod schedule;
 mod settings;
 mod state;
 mod task_instances;
@@ -50,6 +55,7 @@ mod tasks;
 mod time;
 mod variables;
 mod versions;
+mod webhooks;
 mod xcoms;
 
 pub use error::Error;
@@ -57,6 +63,7 @@ pub use problem::Problem;
 pub use routes::{app, router};
 pub use settings::Section;
 pub use state::{Options, State};
+pub use webhooks::new_secret;
 
 /// Result of an action.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

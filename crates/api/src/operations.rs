@@ -1,19 +1,17 @@
 //! The routes of Airflow's API v2, below `/api/v2`; docs/rest-api.md says what is behind each.
 
-use axum::Router;
-use axum::routing::{get, patch, post, put};
-
+use crate::openapi::routing::{Router, get, patch, post, put};
 use crate::{
-    State, absent, backfills, connections, dag_runs, dags, import_errors, jobs, monitor, pools, settings,
-    task_instances, tasks, variables, xcoms,
+    absent, backfills, connections, dag_runs, dags, import_errors, jobs, monitor, pools, settings, task_instances,
+    tasks, variables, xcoms,
 };
 
 /// All of them.
-pub(crate) fn router() -> Router<State> {
+pub(crate) fn router() -> Router {
     Router::new().merge(dags()).merge(runs()).merge(instances()).merge(administration())
 }
 
-fn dags() -> Router<State> {
+fn dags() -> Router {
     Router::new()
         .route("/dags", get(dags::list::get).patch(dags::patch::patch_many))
         .route("/dags/{dag_id}", get(dags::get::get).patch(dags::patch::patch).delete(dags::delete::delete))
@@ -33,7 +31,7 @@ fn dags() -> Router<State> {
         .route("/importErrors/{import_error_id}", get(import_errors::list::one))
 }
 
-fn runs() -> Router<State> {
+fn runs() -> Router {
     Router::new()
         .route(
             "/dags/{dag_id}/dagRuns",
@@ -52,7 +50,7 @@ fn runs() -> Router<State> {
 }
 
 /// Below `.../taskInstances`.
-fn instances() -> Router<State> {
+fn instances() -> Router {
     let one = Router::new()
         .route(
             "/",
@@ -84,7 +82,7 @@ fn instances() -> Router<State> {
         .nest("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", one)
 }
 
-fn administration() -> Router<State> {
+fn administration() -> Router {
     Router::new()
         .route("/backfills", get(backfills::list).post(backfills::post))
         .route("/backfills/dry_run", post(backfills::dry_run))

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::openapi::recording::{self, Place, Recorder};
 use crate::problem::Problem;
 use crate::{Error, Result, time};
 
@@ -19,6 +20,8 @@ const MAX_LIMIT: u32 = 100;
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
     problems: Vec<Problem>,
+    /// Where it is only asked what is read.
+    recorder: Option<Recorder>,
 }
 
 /// Which part of a list.
@@ -41,14 +44,32 @@ impl<S: Sync> FromRequestParts<S> for Query {
             let msg = "Value error, a text may not hold the character 0";
             return Err(Error::Invalid(vec![Problem::new("value_error", "query", name, msg, value.clone().into())]));
         }
-        Ok(Self { pairs, problems: Vec::new() })
+        Ok(Self { pairs, problems: Vec::new(), recorder: parts.extensions.get().cloned() })
     }
 }
 
 impl Query {
     /// Of a list that is asked for with a body (`POST .../list`): the same fields in other words.
     pub(crate) fn of_pairs(pairs: Vec<(String, String)>) -> Self {
-        Self { pairs, problems: Vec::new() }
+        Self { pairs, problems: Vec::new(), recorder: None }
+    }
+
+    fn note(&self, name: &str, schema: impl FnOnce() -> Value) {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(Place::Query, name, schema);
+        }
+    }
+
+    /// Says that a field has to be there.
+    pub(crate) fn requires(&self, name: &str) {
+        if let Some(recorder) = &self.recorder {
+            recorder.require(Place::Query, name);
+        }
+    }
+
+    /// Says what the words of a field can be.
+    pub(crate) fn takes_words(&self, name: &str, words: &[&str]) {
+        self.note(name, || recording::list(&recording::words(words)));
     }
 
     /// Whether a field is there.
@@ -63,6 +84,7 @@ impl Query {
 
     /// A number; for bounds of durations.
     pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        self.note(name, || recording::of("number"));
         let text = self.text(name)?;
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Some(number),
@@ -76,15 +98,18 @@ impl Query {
 
     /// Every value of a field that may be repeated.
     pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
+        self.note(name, || recording::list(&recording::of("string")));
         self.pairs.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     /// The value of a field; the last one counts where it is repeated.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.note(name, || recording::of("string"));
         self.texts(name).pop()
     }
 
     pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.note(name, recording::time);
         let text = self.text(name)?;
         match time::lenient(&text) {
             Ok(time) => Some(time),
@@ -96,6 +121,7 @@ impl Query {
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.note(name, || recording::of("boolean"));
         let text = self.text(name)?;
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
@@ -110,12 +136,17 @@ impl Query {
 
     /// A whole number of at least `least`.
     pub(crate) fn whole(&mut self, name: &str, least: i64) -> Option<i64> {
+        self.note(name, || match least {
+            i64::MIN => recording::of("integer"),
+            least => json!({"type": "integer", "minimum": least}),
+        });
         let text = self.text(name)?;
         self.parse_whole(name, &text, least)
     }
 
     /// Whole numbers of a field that may be repeated.
     pub(crate) fn wholes(&mut self, name: &str) -> Vec<i64> {
+        self.note(name, || recording::list(&recording::of("integer")));
         self.texts(name).iter().filter_map(|text| self.parse_whole(name, text, i64::MIN)).collect()
     }
 
@@ -138,6 +169,8 @@ impl Query {
 
     /// A required number greater than zero.
     pub(crate) fn positive(&mut self, name: &str) -> Option<f64> {
+        self.note(name, || json!({"type": "number", "exclusiveMinimum": 0}));
+        self.requires(name);
         let Some(text) = self.text(name) else {
             self.problems.push(Problem::missing("query", name, Value::Null));
             return None;
@@ -160,6 +193,7 @@ impl Query {
 
     /// Words of a field that may be repeated; `expected` is what they can be.
     pub(crate) fn words<T: FromStr>(&mut self, name: &str, expected: &[&str]) -> Vec<T> {
+        self.takes_words(name, expected);
         let mut words = Vec::new();
         for text in self.texts(name) {
             match text.parse() {
@@ -172,6 +206,7 @@ impl Query {
 
     /// `limit` and `offset`.
     pub(crate) fn window(&mut self) -> Window {
+        self.note("limit", || json!({"type": "integer", "minimum": 0, "default": 50}));
         let limit = self.whole("limit", 0).unwrap_or(50).min(i64::from(MAX_LIMIT));
         let offset = self.whole("offset", 0).unwrap_or(0).min(i64::from(u32::MAX));
         Window {
@@ -185,6 +220,11 @@ impl Query {
     /// # Errors
     /// 400 for one that is not among `allowed`.
     pub(crate) fn order(&mut self, allowed: &[&'static str]) -> Result<Vec<(&'static str, bool)>> {
+        self.note("order_by", || {
+            let both: Vec<String> = allowed.iter().flat_map(|name| [(*name).to_owned(), format!("-{name}")]).collect();
+            let both: Vec<&str> = both.iter().map(String::as_str).collect();
+            recording::list(&recording::words(&both))
+        });
         let mut order = Vec::new();
         for text in self.texts("order_by") {
             let (name, descends) = text.strip_prefix('-').map_or((text.as_str(), false), |name| (name, true));
@@ -207,6 +247,9 @@ impl Query {
     /// # Errors
     /// 422 with all mistakes, or where a field is left that the action did not take.
     pub(crate) fn finish(self) -> Result<()> {
+        if let Some(recorder) = self.recorder {
+            return if recorder.ends_query() { Err(Error::Invalid(Vec::new())) } else { Ok(()) };
+        }
         if !self.problems.is_empty() {
             return Err(Error::Invalid(self.problems));
         }
@@ -239,7 +282,7 @@ mod tests {
             .map(|pair| pair.split_once('=').unwrap())
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        Query { pairs, problems: Vec::new() }
+        Query { pairs, ..Query::default() }
     }
 
     #[test]

@@ -6,7 +6,6 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -14,7 +13,12 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::{Error, State, assets, event_logs, explain, guard, monitor, observe, operations};
+use crate::openapi::document;
+use crate::openapi::routing::{self, get, post};
+use crate::{
+    Error, State, assets, dag_files, event_logs, events, explain, guard, monitor, observe, operations, schedule,
+    task_instances, webhooks,
+};
 
 /// Longest body of a request.
 pub(crate) const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -31,9 +35,8 @@ pub fn router(state: State) -> Router {
 pub fn app(state: State, pages: Router) -> Router {
     let streams = NotForContentType::new("application/x-ndjson");
     let compress = CompressionLayer::new().compress_when(DefaultPredicate::new().and(streams));
-    own(state.clone())
-        .nest("/api/v2", airflow(state.clone()))
-        .nest("/api/towpath/v1", towpath(state.clone()))
+    described()
+        .with_state(state.clone())
         .merge(towpath_auth::router(state.auth.clone()))
         .merge(pages)
         // From the inside to the outside.
@@ -44,6 +47,9 @@ pub fn app(state: State, pages: Router) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
         .layer(cors(&state))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(tower::util::option_layer(
+            state.is_https.then(|| header(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")),
+        ))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "same-origin"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
@@ -52,16 +58,16 @@ pub fn app(state: State, pages: Router) -> Router {
 }
 
 /// What Airflow does not have.
-fn own(state: State) -> Router {
-    Router::new()
+fn own() -> routing::Router {
+    routing::Router::new()
         .route("/health", get(monitor::health::own))
         .route("/metrics", get(monitor::metrics::get))
-        .with_state(state)
+        .route("/openapi.json", get(document::get))
 }
 
 /// Airflow's API v2, below `/api/v2`.
-fn airflow(state: State) -> Router {
-    Router::new()
+fn airflow() -> routing::Router {
+    routing::Router::new()
         .merge(operations::router())
         .merge(assets::routes())
         .route("/eventLogs", get(event_logs::list::get))
@@ -69,19 +75,31 @@ fn airflow(state: State) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(header(header::CACHE_CONTROL, "no-store"))
-        .with_state(state)
 }
 
 /// What Airflow has no call for, below `/api/towpath/v1`, with the names and errors of its API.
-fn towpath(state: State) -> Router {
-    Router::new()
+fn towpath() -> routing::Router {
+    const TASK: &str = "/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}";
+    routing::Router::new()
         .route("/dags/{dag_id}/explain", get(explain::dag::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/explain", get(explain::run::get))
-        .route("/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/explain", get(explain::task::get))
+        .route(&format!("{TASK}/explain"), get(explain::task::get))
+        .route("/events", get(events::stream))
+        .route(&format!("{TASK}/logs/{{try_number}}/stream"), get(task_instances::log_stream::get))
+        .route("/dags/{dag_id}/schedule/preview", get(schedule::preview))
+        .route("/dags/{dag_id}/webhook", get(webhooks::get).put(webhooks::put).delete(webhooks::delete))
+        .route("/hooks/{dag_id}", post(webhooks::call))
+        .route("/dagFiles", get(dag_files::list))
+        .route("/dagFiles/validate", post(dag_files::validate))
+        .route("/dagFiles/{*path}", get(dag_files::get).put(dag_files::put).delete(dag_files::delete))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(header(header::CACHE_CONTROL, "no-store"))
-        .with_state(state)
+}
+
+/// All of it but the logins, as the document tells it.
+pub(crate) fn described() -> routing::Router {
+    own().nest("/api/v2", airflow()).nest("/api/towpath/v1", towpath())
 }
 
 async fn not_found() -> Error {

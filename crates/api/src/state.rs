@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use towpath_auth::Auth;
 use towpath_model::clock::SharedClock;
 use towpath_store::Store;
 
+use crate::events::Hub;
 use crate::guard::Hosts;
 use crate::observe::Requests;
 use crate::settings::{Section, Settings};
@@ -43,6 +46,14 @@ pub struct State {
     pub(crate) origins: Arc<[HeaderValue]>,
     pub(crate) settings: Settings,
     pub(crate) started_at: DateTime<Utc>,
+    /// The API as a document, once somebody has asked for it.
+    pub(crate) document: Arc<OnceCell<Arc<Value>>>,
+    /// Who follows what happens.
+    pub(crate) hub: Hub,
+    /// Whether DAG files may be written over the API.
+    pub(crate) takes_dag_files: bool,
+    /// Whether browsers are told to come by HTTPS alone.
+    pub(crate) is_https: bool,
 }
 
 impl State {
@@ -52,6 +63,10 @@ impl State {
         let Options { store, clock, dags_folder, hosts, stop } = options;
         Self {
             started_at: clock.now(),
+            document: Arc::default(),
+            hub: Hub::default(),
+            takes_dag_files: false,
+            is_https: false,
             settings: Settings::from([]),
             versions: Versions::default(),
             origins: Arc::default(),
@@ -83,5 +98,17 @@ impl State {
     pub fn with_settings(mut self, sections: Vec<Section>) -> Self {
         self.settings = sections.into();
         self
+    }
+
+    /// Lets those who may write DAG files over the API do so.
+    #[must_use]
+    pub fn with_dag_files(self, takes_dag_files: bool) -> Self {
+        Self { takes_dag_files, ..self }
+    }
+
+    /// Tells browsers to come by HTTPS alone from now on, where they do.
+    #[must_use]
+    pub fn with_https(self, is_https: bool) -> Self {
+        Self { is_https, ..self }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ pub(crate) const BUNDLE_NAME: &str = "dags-folder";
 const MOST: usize = 10_000;
 
 /// `DagVersionResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Version {
     pub(crate) id: Uuid,
     pub(crate) version_number: i32,

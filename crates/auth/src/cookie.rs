@@ -18,6 +18,11 @@ impl Cookie {
         Self { name: format!("{prefix}towpath_{port}"), is_secure }
     }
 
+    /// Another cookie of the same server.
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        Self { name: format!("{}{suffix}", self.name), is_secure: self.is_secure }
+    }
+
     /// What the browser sent back.
     pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         headers

@@ -46,7 +46,7 @@ pub async fn check(State(auth): State<Auth>, request: Request, next: Next) -> Re
         Some(params) => params,
         None => return door.refuse(StatusCode::NOT_FOUND, "Not Found"),
     };
-    if found.rule == Rule::Open || (found.rule == Rule::Metrics && auth.metrics_are_open()) {
+    if matches!(found.rule, Rule::Open | Rule::Signature) || (found.rule == Rule::Metrics && auth.metrics_are_open()) {
         return next.run(Request::from_parts(parts, body)).await;
     }
     let principal = match auth.identify(&parts.headers, address(&parts)).await {
@@ -176,7 +176,7 @@ async fn permit(auth: &Auth, principal: &Principal, rule: Rule, params: &Params)
         }
     };
     match rule {
-        Rule::Open | Rule::SignedIn => Ok(Verdict::Yes(ALL)),
+        Rule::Open | Rule::Signature | Rule::SignedIn => Ok(Verdict::Yes(ALL)),
         Rule::Metrics => Ok(role(Role::Viewer)),
         Rule::AtLeast(needed) => Ok(role(needed)),
         Rule::Listed => listed().await,

@@ -24,6 +24,7 @@ mod audit;
 mod cookie;
 pub mod guard;
 mod jwt;
+mod oidc;
 pub mod password;
 mod principal;
 pub mod rules;
@@ -32,6 +33,7 @@ mod service;
 mod throttle;
 mod token_routes;
 
+pub use oidc::{CALLBACK, Callback, OidcError, Provider};
 pub use principal::{Principal, Via, Visible};
 pub use secret::{API_TOKEN_PREFIX, Minted, hash};
 pub use service::{Auth, LoginError, Mode, Options};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +17,7 @@ use towpath_store::{NewEvent, Role, Store, UserRecord};
 use crate::audit::Recorder;
 use crate::cookie::Cookie;
 use crate::jwt::{Keys, Unfit};
+use crate::oidc::Oidc;
 use crate::password;
 use crate::principal::{Principal, Via};
 use crate::secret::{API_TOKEN_PREFIX, Minted, hash};
@@ -69,6 +70,7 @@ struct Inner {
     throttle: Throttle,
     keys: OnceCell<Keys>,
     recorder: Recorder,
+    oidc: OnceLock<Oidc>,
 }
 
 impl fmt::Debug for Auth {
@@ -143,6 +145,7 @@ impl Auth {
             page,
             throttle: Throttle::default(),
             keys: OnceCell::new(),
+            oidc: OnceLock::new(),
         }))
     }
 
@@ -178,7 +181,15 @@ impl Auth {
         &self.0.store
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn cookie(&self) -> &Cookie {
+        &self.0.cookie
+    }
+
+    pub(crate) fn oidc(&self) -> &OnceLock<Oidc> {
+        &self.0.oidc
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.0.clock.now()
     }
 
@@ -253,6 +264,11 @@ impl Auth {
         self.0.store.begin_session(&minted.hash, &user.name, shown.as_deref(), until, now).await?;
         self.record(login_event("login", &user.name, address, how)).await;
         Ok(self.0.cookie.set(&minted.text, SESSION_LIFE))
+    }
+
+    /// Writes down that somebody could not log in by `how`.
+    pub async fn note_failure(&self, name: &str, how: &str, address: Option<IpAddr>) {
+        self.record(login_event("login_failed", name, address, how)).await;
     }
 
     /// Uses up the text of a login link and begins a session; the cookie to set.

@@ -57,6 +57,12 @@ pub fn load_file(path: &Path, dags_root: &Path, now: DateTime<Utc>, limits: &Lim
             return CompiledFile { dags: Vec::new(), diagnostics: vec![*diagnostic], source: String::new() };
         }
     };
+    load_text(text, path, dags_root, now, limits)
+}
+
+/// [`load_file`] with the text that the file would have.
+#[must_use]
+pub fn load_text(text: String, path: &Path, dags_root: &Path, now: DateTime<Utc>, limits: &Limits) -> CompiledFile {
     let folder = path.parent().unwrap_or(dags_root);
     let mut folders: Vec<&Path> = folder.ancestors().take_while(|above| above.starts_with(dags_root)).collect();
     folders.reverse();

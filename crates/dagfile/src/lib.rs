@@ -40,7 +40,7 @@ pub mod tree;
 
 pub use diagnostic::{Diagnostic, Severity, nearest};
 pub use document::{CompiledFile, Origin, compile};
-pub use file::{FileDefaults, is_dag_file, is_test_file, load_file, tested_stem};
+pub use file::{FileDefaults, is_dag_file, is_test_file, load_file, load_text, tested_stem};
 
 /// How large a file may be, in several ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

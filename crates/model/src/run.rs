@@ -1,6 +1,7 @@
 //! DAG runs: their types, ids and outcome.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -20,6 +21,7 @@ use crate::state::{RunState, TaskState};
     EnumString,
     EnumIter,
     AsRefStr,
+    JsonSchema,
     IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]
@@ -34,7 +36,19 @@ pub enum RunType {
 
 /// Who asked for a run, in Airflow's words.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, EnumIter, AsRefStr, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    AsRefStr,
+    IntoStaticStr,
+    JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

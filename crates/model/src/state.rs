@@ -5,6 +5,7 @@
 //! The store repeats the guard in SQL (`WHERE state = ...`), so two processes cannot take two
 //! edges out of one state.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -24,6 +25,7 @@ use strum::{AsRefStr, Display, EnumIter, EnumString, IntoStaticStr};
     EnumString,
     EnumIter,
     AsRefStr,
+    JsonSchema,
     IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +110,7 @@ pub enum TaskEvent {
     EnumString,
     EnumIter,
     AsRefStr,
+    JsonSchema,
     IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]

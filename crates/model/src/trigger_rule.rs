@@ -4,6 +4,7 @@
 //! walks the graph when an attempt ends. The rules are Airflow's; `tests/oracle_trigger_rules.rs`
 //! holds its answers for every combination of up to two upstream tasks.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -27,6 +28,7 @@ use crate::state::TaskState;
     EnumIter,
     AsRefStr,
     IntoStaticStr,
+    JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -95,7 +97,7 @@ pub enum Verdict {
 }
 
 /// What settled a [`Verdict`]: the part of the counts that the rule looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// Nothing is upstream, or the rule waits for nothing.

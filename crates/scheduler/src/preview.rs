@@ -3,6 +3,7 @@
 
 pub mod calendar;
 pub mod diff;
+pub mod report;
 pub mod simulate;
 
 use chrono::{DateTime, Utc};

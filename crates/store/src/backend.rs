@@ -39,6 +39,9 @@ pub(crate) trait Backend:
     + crate::listing::ListRows
     + crate::overview::OverviewRows
     + crate::staging::StagingRows
+    + crate::changes::ChangeRows
+    + crate::webhooks::WebhookRows
+    + crate::identities::IdentityRows
     + Send
     + Sync
     + std::fmt::Debug

@@ -29,6 +29,7 @@ mod alerts;
 mod assets;
 mod backend;
 mod batch;
+mod changes;
 mod counts;
 mod crypto;
 mod dags;
@@ -37,6 +38,7 @@ mod environment;
 mod error;
 mod evidence;
 mod explain;
+mod identities;
 mod jobs;
 mod listing;
 mod logs;
@@ -50,6 +52,7 @@ mod staging;
 mod time;
 mod values;
 mod wake;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -63,6 +66,7 @@ pub use assets::{
     EventSource, QueueFilter, QueuedEvents,
 };
 pub use backend::Dialect;
+pub use changes::{RunStanding, TaskStanding};
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};
 pub use engine::backfill::{BackfillAction, BackfillDate, BackfillRecord, MAX_BACKFILL_RUNS, NewBackfill, Reprocess};
@@ -82,6 +86,7 @@ pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunTime, Upcoming};
 pub use records::*;
 pub use staging::RunEnd;
 pub use wake::{Topic, Wakes};
+pub use webhooks::{WebhookRecord, WebhookSecrets};
 
 /// Result of a step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

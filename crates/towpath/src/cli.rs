@@ -32,6 +32,7 @@ mod up;
 mod users;
 mod variables;
 mod version;
+mod webhooks;
 mod worker;
 mod xcom;
 
@@ -150,6 +151,9 @@ enum Command {
     /// Keep API tokens, with which programs log in
     #[command(subcommand)]
     Tokens(tokens::Command),
+    /// Keep webhooks, by which other systems start runs
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Show who has changed what
     Audit(audit::Args),
     /// Prepare and check the database
@@ -253,6 +257,7 @@ impl Cli {
             Command::Pools(command) => lifecycle::small_runtime()?.block_on(pools::run(command, session)),
             Command::Users(command) => lifecycle::small_runtime()?.block_on(users::run(command, session)),
             Command::Tokens(command) => lifecycle::small_runtime()?.block_on(tokens::run(command, session)),
+            Command::Webhooks(command) => lifecycle::small_runtime()?.block_on(webhooks::run(command, session)),
             Command::Audit(args) => lifecycle::small_runtime()?.block_on(audit::run(&args, session)),
             Command::Db(command) => lifecycle::small_runtime()?.block_on(db::run(command, session)),
             Command::Config(command) => config::run(command, session),

@@ -83,6 +83,18 @@ pub(crate) struct Config {
     pub(crate) tls_cert: Setting<String>,
     pub(crate) tls_key: Setting<String>,
     pub(crate) cors_origins: Setting<Vec<String>>,
+    pub(crate) dag_upload: Setting<bool>,
+    /// Empty for none.
+    pub(crate) oidc_issuer: Setting<String>,
+    pub(crate) oidc_client_id: Setting<String>,
+    pub(crate) oidc_client_secret: Setting<Secret>,
+    pub(crate) oidc_scopes: Setting<Vec<String>>,
+    pub(crate) oidc_name_claim: Setting<String>,
+    pub(crate) oidc_role_claim: Setting<String>,
+    /// Group and role, in the order of preference.
+    pub(crate) oidc_roles: Setting<Vec<String>>,
+    pub(crate) oidc_domains: Setting<Vec<String>>,
+    pub(crate) oidc_label: Setting<String>,
     pub(crate) worker_slots: Setting<u32>,
     pub(crate) worker_queues: Setting<Vec<String>>,
     pub(crate) worker_lease: Setting<Duration>,
@@ -193,6 +205,19 @@ impl Config {
             "tls_cert" => (json!(self.tls_cert.value), &self.tls_cert.source),
             "tls_key" => (json!(self.tls_key.value), &self.tls_key.source),
             "cors_origins" => (json!(self.cors_origins.value), &self.cors_origins.source),
+            "dag_upload" => (json!(self.dag_upload.value), &self.dag_upload.source),
+            "oidc_issuer" => (json!(self.oidc_issuer.value), &self.oidc_issuer.source),
+            "oidc_client_id" => (json!(self.oidc_client_id.value), &self.oidc_client_id.source),
+            "oidc_client_secret" => {
+                let shown = if self.oidc_client_secret.value.expose().is_empty() { "" } else { "***" };
+                (json!(shown), &self.oidc_client_secret.source)
+            }
+            "oidc_scopes" => (json!(self.oidc_scopes.value), &self.oidc_scopes.source),
+            "oidc_name_claim" => (json!(self.oidc_name_claim.value), &self.oidc_name_claim.source),
+            "oidc_role_claim" => (json!(self.oidc_role_claim.value), &self.oidc_role_claim.source),
+            "oidc_roles" => (json!(self.oidc_roles.value), &self.oidc_roles.source),
+            "oidc_domains" => (json!(self.oidc_domains.value), &self.oidc_domains.source),
+            "oidc_label" => (json!(self.oidc_label.value), &self.oidc_label.source),
             "worker_slots" => (json!(self.worker_slots.value), &self.worker_slots.source),
             "worker_queues" => (json!(self.worker_queues.value), &self.worker_queues.source),
             "worker_lease" => (shown_duration(self.worker_lease.value), &self.worker_lease.source),
@@ -255,6 +280,24 @@ impl Resolver {
             tls_cert: self.file("tls_cert")?,
             tls_key: self.file("tls_key")?,
             cors_origins: self.get("cors_origins", Vec::new, origins)?,
+            dag_upload: self.get("dag_upload", || false, switch)?,
+            oidc_issuer: self.get("oidc_issuer", String::new, issuer)?,
+            oidc_client_id: self.get("oidc_client_id", || "towpath".to_owned(), |text| Ok(text.to_owned()))?,
+            oidc_client_secret: self.get("oidc_client_secret", || Secret::new(""), |text| Ok(Secret::new(text)))?,
+            oidc_scopes: self.get("oidc_scopes", || ["email", "profile"].map(str::to_owned).to_vec(), list)?,
+            oidc_name_claim: self.get(
+                "oidc_name_claim",
+                || "preferred_username".to_owned(),
+                |text| Ok(text.to_owned()),
+            )?,
+            oidc_role_claim: self.get("oidc_role_claim", || "groups".to_owned(), |text| Ok(text.to_owned()))?,
+            oidc_roles: self.get("oidc_roles", Vec::new, oidc_roles)?,
+            oidc_domains: self.get("oidc_domains", Vec::new, list)?,
+            oidc_label: self.get(
+                "oidc_label",
+                || "Log in with single sign-on".to_owned(),
+                |text| Ok(text.to_owned()),
+            )?,
             worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| whole(text, 1, 100_000))?,
             worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
             worker_lease: self.get(
@@ -337,6 +380,31 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
         Some(origin) => Err(format!("has `{origin}`; write origins such as https://app.example.org, without a path")),
         None => Ok(origins),
     }
+}
+
+/// Groups and the roles that they give.
+fn oidc_roles(text: &str) -> Result<Vec<String>, String> {
+    let pairs = list(text)?;
+    let is_pair = |pair: &String| {
+        pair.rsplit_once('=')
+            .is_some_and(|(group, role)| !group.trim().is_empty() && role.trim().parse::<towpath_store::Role>().is_ok())
+    };
+    match pairs.iter().find(|pair| !is_pair(pair)) {
+        Some(pair) => {
+            Err(format!("has `{pair}`; write GROUP=ROLE with a role out of none, viewer, user, op and admin"))
+        }
+        None => Ok(pairs),
+    }
+}
+
+/// What is sent in the clear can be read and changed on the way; on this machine there is no way.
+fn issuer(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+    let is_local = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
+    if text.is_empty() || text.starts_with("https://") || is_local {
+        return Ok(text.to_owned());
+    }
+    Err(format!("is `{text}`; write the provider's address with https://, as its discovery document names it"))
 }
 
 /// The address of a SQLite file; what would end the path of a URL is escaped.

@@ -76,6 +76,7 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     }
     if let Some(server) = &server {
         let auth = door(session, &store, server);
+        provider(session, server, &auth)?;
         server.open(router(session, &store, server, &auth, stop.soft.clone()));
         if !announced {
             announce("is up", Some(server))?;
@@ -140,6 +141,37 @@ fn door(session: &Session, store: &Store, server: &Server) -> Auth {
         is_https: session.base_url(server.url()).starts_with("https://"),
         metrics_are_open: server.address().ip().is_loopback(),
         page: towpath_ui::denied,
+    })
+}
+
+/// Lets people log in at an identity provider, if one is set.
+///
+/// # Errors
+/// When it cannot be asked.
+fn provider(session: &Session, server: &Server, auth: &Auth) -> anyhow::Result<()> {
+    let config = &session.config;
+    if config.oidc_issuer.value.is_empty() {
+        return Ok(());
+    }
+    // The form was checked when it was read.
+    let role = |pair: &String| {
+        let (group, role) = pair.rsplit_once('=')?;
+        Some((group.trim().to_owned(), role.trim().parse().ok()?))
+    };
+    auth.set_provider(towpath_auth::Provider {
+        issuer: config.oidc_issuer.value.clone(),
+        client_id: config.oidc_client_id.value.clone(),
+        client_secret: config.oidc_client_secret.value.expose().to_owned(),
+        scopes: config.oidc_scopes.value.clone(),
+        name_claim: config.oidc_name_claim.value.clone(),
+        role_claim: config.oidc_role_claim.value.clone(),
+        roles: config.oidc_roles.value.iter().filter_map(role).collect(),
+        domains: config.oidc_domains.value.clone(),
+        label: config.oidc_label.value.clone(),
+        base_url: session.base_url(server.url()).trim_end_matches('/').to_owned(),
+    })
+    .with_context(|| {
+        format!("people cannot log in at {} (set by {})", config.oidc_issuer.value, config.oidc_issuer.source)
     })
 }
 
@@ -321,7 +353,7 @@ fn setting(shown: crate::config::Shown) -> towpath_ui::Setting {
 fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: CancellationToken) -> Router {
     let config = &session.config;
     let dags_folder = &config.dags_dir.value;
-    let pages = towpath_ui::router(towpath_ui::State {
+    let ui = towpath_ui::State {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
         dags_folder: dags_folder.display().to_string().into(),
@@ -329,8 +361,9 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
         test_connection: Some(|connection| {
             Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
         }),
-    });
-    let pages = pages.merge(towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock)));
+    };
+    let access = towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock));
+    let pages = towpath_ui::router(ui.clone()).merge(access);
     let state = towpath_api::State::new(towpath_api::Options {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
@@ -341,5 +374,12 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
     let options = config.shown().into_iter().map(|it| (it.key.to_owned(), plain(&it.value))).collect();
     let section = towpath_api::Section { name: "towpath".to_owned(), options };
     let state = state.with_auth(auth.clone()).with_origins(&config.cors_origins.value);
-    towpath_api::app(state.with_settings(vec![section]), pages)
+    let is_https = session.base_url(server.url()).starts_with("https://");
+    let state = state.with_settings(vec![section]).with_dag_files(config.dag_upload.value).with_https(is_https);
+    let described = state.clone();
+    let document: towpath_ui::Document = Arc::new(move || {
+        let state = described.clone();
+        Box::pin(async move { state.openapi().await })
+    });
+    towpath_api::app(state, pages.merge(towpath_ui::docs(ui, document)))
 }

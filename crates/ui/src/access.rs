@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use strum::IntoEnumIterator as _;
 use towpath_auth::guard::Peer;
-use towpath_auth::{API_TOKEN_PREFIX, Auth, LoginError, Minted, Mode, Principal, Via, password};
+use towpath_auth::{API_TOKEN_PREFIX, Auth, Callback, LoginError, Minted, Mode, OidcError, Principal, Via, password};
 use towpath_model::clock::SharedClock;
 use towpath_store::{NewToken, Role, Store, UserRecord};
 
@@ -33,6 +33,8 @@ pub fn router(auth: Auth, store: Store, clock: SharedClock) -> Router {
     Router::new()
         .route("/login", get(form).post(log_in))
         .route("/login/link", get(link))
+        .route("/login/oidc", get(oidc))
+        .route("/login/oidc/callback", get(oidc_callback))
         .route("/logout", post(log_out))
         .route("/account", get(account))
         .route("/account/password", post(set_password))
@@ -55,6 +57,8 @@ struct LoginPage {
     next: String,
     username: String,
     mistake: Option<String>,
+    /// Of the button that leads to the identity provider, and where that is.
+    provider: Option<(String, String)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,15 +81,18 @@ async fn form(State(doors): State<Doors>, Query(fields): Query<LoginFields>) -> 
     if doors.auth.mode() == Mode::Everybody {
         return Ok(Redirect::to(inside(&fields.next)).into_response());
     }
-    login_page(StatusCode::OK, &fields, None)
+    login_page(&doors, StatusCode::OK, &fields, None)
 }
 
-fn login_page(status: StatusCode, fields: &LoginFields, mistake: Option<String>) -> Result<Response> {
+fn login_page(doors: &Doors, status: StatusCode, fields: &LoginFields, mistake: Option<String>) -> Result<Response> {
+    let next = inside(&fields.next);
+    let to = crate::links::query("/login/oidc", &[("next", next)]);
     let page = LoginPage {
         assets: Urls::get(),
         next: inside(&fields.next).to_owned(),
         username: fields.username.clone(),
         mistake,
+        provider: doors.auth.provider_label().map(|label| (shown(label), to)),
     };
     Ok((status, Html(page.render()?)).into_response())
 }
@@ -98,13 +105,13 @@ async fn log_in(State(doors): State<Doors>, Peer(peer): Peer, Form(fields): Form
         }
         Err(error @ LoginError::Wait(wait)) => {
             let mistake = Some(format!("{}.", shown(&error.to_string()).replacen("too", "Too", 1)));
-            let mut response = login_page(StatusCode::TOO_MANY_REQUESTS, &fields, mistake)?;
+            let mut response = login_page(&doors, StatusCode::TOO_MANY_REQUESTS, &fields, mistake)?;
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.num_seconds() + 1));
             Ok(response)
         }
         Err(LoginError::Wrong) => {
             let mistake = "The user or the password is wrong.".to_owned();
-            login_page(StatusCode::UNAUTHORIZED, &fields, Some(mistake))
+            login_page(&doors, StatusCode::UNAUTHORIZED, &fields, Some(mistake))
         }
         Err(LoginError::Store(error)) => Err(error.into()),
     }
@@ -130,9 +137,52 @@ async fn link(
         Err(LoginError::Store(error)) => Err(error.into()),
         Err(LoginError::Wrong | LoginError::Wait(_)) => {
             let mistake = "This link has been used, or its 15 minutes are over.".to_owned();
-            login_page(StatusCode::UNAUTHORIZED, &LoginFields::default(), Some(mistake))
+            login_page(&doors, StatusCode::UNAUTHORIZED, &LoginFields::default(), Some(mistake))
         }
     }
+}
+
+/// Sends the browser to the identity provider.
+async fn oidc(State(doors): State<Doors>, Query(fields): Query<LoginFields>) -> Result<Response> {
+    match doors.auth.begin_oidc(inside(&fields.next)).await {
+        Ok((to, cookie)) => Ok(go(&to, cookie)),
+        Err(error) => oidc_failed(&doors, &fields, error),
+    }
+}
+
+/// Where the identity provider sends it back to.
+async fn oidc_callback(
+    State(doors): State<Doors>,
+    headers: HeaderMap,
+    Peer(peer): Peer,
+    Query(callback): Query<Callback>,
+) -> Result<Response> {
+    match doors.auth.finish_oidc(&callback, &headers).await {
+        Ok((user, next, forget)) => {
+            let cookie = doors.auth.begin_session(&user, "oidc", peer).await?;
+            let mut response = go(inside(&next), cookie);
+            response.headers_mut().append(header::SET_COOKIE, forget);
+            Ok(response)
+        }
+        Err(error) => {
+            doors.auth.note_failure("?", "oidc", peer).await;
+            oidc_failed(&doors, &LoginFields::default(), error)
+        }
+    }
+}
+
+fn oidc_failed(doors: &Doors, fields: &LoginFields, error: OidcError) -> Result<Response> {
+    let status = match error {
+        OidcError::Store(error) => return Err(error.into()),
+        OidcError::Off => return Err(Error::no_such("page", "/login/oidc")),
+        OidcError::Stale => StatusCode::BAD_REQUEST,
+        OidcError::Refused(_) => StatusCode::FORBIDDEN,
+        OidcError::Provider(_) => {
+            tracing::warn!("nobody can log in by the identity provider: {error}");
+            StatusCode::BAD_GATEWAY
+        }
+    };
+    login_page(doors, status, fields, Some(shown(&format!("{error}."))))
 }
 
 async fn log_out(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response> {

@@ -28,6 +28,7 @@ use towpath_store::Store;
 
 pub use access::{denied, router as access};
 pub use error::Error;
+pub use pages::docs::{Document, router as docs};
 pub use routes::router;
 
 /// Result of a page.

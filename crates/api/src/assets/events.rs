@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use towpath_model::state::RunState;
@@ -14,14 +15,14 @@ use crate::query::Query;
 use crate::{Result, State};
 
 /// `AssetEventCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EventList {
     pub(super) asset_events: Vec<EventReply>,
     pub(super) total_entries: u64,
 }
 
 /// `AssetEventResponse`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct EventReply {
     id: i64,
     asset_id: i64,
@@ -39,7 +40,7 @@ pub(crate) struct EventReply {
 }
 
 /// `DagRunAssetReference`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 struct RunReference {
     run_id: String,
     dag_id: String,

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract;
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::{AssetFilter, AssetOrder};
 
@@ -10,7 +11,7 @@ use crate::query::Query;
 use crate::{Result, State};
 
 /// `AssetCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AssetList {
     assets: Vec<AssetReply>,
     total_entries: u64,

@@ -1,12 +1,11 @@
 //! `POST /assets/{asset_id}/materialize`: runs the DAG that updates an asset.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{self, Path};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_store::NewRun;
 
-use crate::body::Body;
+use crate::body::MaybeBody;
 use crate::dag_runs::RunReply;
 use crate::query::Query;
 use crate::{Error, Result, State};
@@ -15,10 +14,9 @@ pub(crate) async fn post(
     extract::State(state): extract::State<State>,
     Path(asset_id): Path<String>,
     query: Query,
-    bytes: Bytes,
+    MaybeBody(mut body): MaybeBody,
 ) -> Result<Json<RunReply>> {
     query.finish()?;
-    let mut body = Body::parse_or_empty(&bytes)?;
     let (run_id, note) = (body.text("dag_run_id"), body.text("note"));
     let (logical_date, run_after) = (body.time("logical_date"), body.time("run_after"));
     let conf = body.object("conf").unwrap_or_default();

@@ -7,19 +7,19 @@ mod materialize;
 mod queued;
 mod upstream;
 
-use axum::Router;
-use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use towpath_store::{AssetRecord, AssetReference, AssetRole};
 
+use crate::openapi::routing::{Router, get, post};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::{Error, Result, State};
 
 /// The routes, below `/api/v2`.
-pub(crate) fn routes() -> Router<State> {
+pub(crate) fn routes() -> Router {
     Router::new()
         .route("/assets", get(list::get))
         .route("/assets/events", get(events::list).post(events::create))
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Router<State> {
 }
 
 /// `AssetResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct AssetReply {
     id: i64,
     name: String,
@@ -51,7 +51,7 @@ pub(crate) struct AssetReply {
 }
 
 /// `DagScheduleAssetReference`, `TaskOutletAssetReference` and `TaskInletAssetReference`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 struct Reference {
     dag_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ struct Reference {
 }
 
 /// `LastAssetEventResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 struct LastEvent {
     id: i64,
     timestamp: DateTime<Utc>,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::QueueFilter;
 
@@ -13,14 +14,14 @@ use crate::query::Query;
 use crate::{Error, Result, State};
 
 /// `QueuedEventCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct QueuedList {
     queued_events: Vec<QueuedReply>,
     total_entries: u64,
 }
 
 /// `QueuedEventResponse`: one for each DAG and asset, however often the asset was updated.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct QueuedReply {
     dag_id: String,
     asset_id: i64,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use towpath_store::{BackfillAction, BackfillRecord, NewBackfill, Reprocess};
@@ -12,7 +13,7 @@ use crate::query::Query;
 use crate::{Error, Problem, Result, State, dags, path};
 
 /// `BackfillResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct BackfillReply {
     id: i64,
     dag_id: String,
@@ -29,7 +30,7 @@ pub(crate) struct BackfillReply {
 }
 
 /// `BackfillCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct BackfillList {
     backfills: Vec<BackfillReply>,
     total_entries: u64,
@@ -41,6 +42,7 @@ pub(crate) async fn list(extract::State(state): extract::State<State>, mut query
     let window = query.window();
     let order = query.order(&["id", "created_at", "from_date", "to_date"])?;
     let dag_id = query.text("dag_id");
+    query.requires("dag_id");
     if dag_id.is_none() {
         query.problem(Problem::missing("query", "dag_id", Value::Null));
     }

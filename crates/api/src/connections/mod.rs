@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use towpath_model::connection::{Connection, Secret, is_secret_name};
@@ -15,7 +16,7 @@ use crate::{Error, Problem, Result, State, filter};
 const MASK: &str = "***";
 
 /// `ConnectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ConnectionReply {
     connection_id: String,
     conn_type: String,
@@ -30,7 +31,7 @@ pub(crate) struct ConnectionReply {
 }
 
 /// `ConnectionCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ConnectionList {
     connections: Vec<ConnectionReply>,
     total_entries: u64,

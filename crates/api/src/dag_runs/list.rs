@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_auth::Visible;
 use towpath_model::run::RunType;
@@ -16,7 +17,7 @@ use crate::query::Query;
 use crate::{Error, Result, State, cursor, dags};
 
 /// `DAGRunCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RunList {
     pub(super) dag_runs: Vec<RunReply>,
     total_entries: Option<u64>,

@@ -13,6 +13,7 @@ pub(crate) mod wait;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use towpath_model::run::{RunType, TriggeredBy};
@@ -23,7 +24,7 @@ use crate::versions::Version;
 use crate::{Error, Result, State};
 
 /// `DAGRunResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct RunReply {
     dag_run_id: String,
     dag_id: String,

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{self, Path};
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use towpath_model::params::Param;
@@ -19,7 +20,7 @@ use crate::versions::Version;
 use crate::{Result, State};
 
 /// `DAGDetailsResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DetailsReply {
     #[serde(flatten)]
     dag: DagReply,

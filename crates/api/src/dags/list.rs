@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract;
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_auth::Visible;
 use towpath_store::{DagRecord, Page};
@@ -12,7 +13,7 @@ use crate::query::Query;
 use crate::{Result, State};
 
 /// `DAGCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagList {
     dags: Vec<DagReply>,
     total_entries: u64,

@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use towpath_model::dag::Dag;
@@ -28,7 +29,7 @@ use crate::versions::BUNDLE_NAME;
 use crate::{Error, Result, State};
 
 /// `DAGResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct DagReply {
     dag_id: String,
     dag_display_name: String,
@@ -64,7 +65,7 @@ pub(crate) struct DagReply {
 }
 
 /// `DagTagResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 struct Tag {
     name: String,
     dag_id: String,

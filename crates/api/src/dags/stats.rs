@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract;
+use schemars::JsonSchema;
 use serde::Serialize;
 use strum::IntoEnumIterator;
 use towpath_model::state::RunState;
@@ -13,20 +14,20 @@ use crate::query::Query;
 use crate::{Result, State};
 
 /// `DagStatsCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StatsList {
     dags: Vec<StatsReply>,
     total_entries: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct StatsReply {
     dag_id: String,
     dag_display_name: String,
     stats: Vec<StateReply>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct StateReply {
     state: RunState,
     count: u64,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract;
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::DagFilter;
 
@@ -11,7 +12,7 @@ use crate::query::Query;
 use crate::{Result, State, filter};
 
 /// `DAGTagCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TagList {
     tags: Vec<String>,
     total_entries: u64,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{self, Path};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::DagFilter;
 
@@ -12,7 +13,7 @@ use crate::versions::{BUNDLE_NAME, Version};
 use crate::{Error, Result, State, path};
 
 /// `DAGVersionCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VersionList {
     dag_versions: Vec<Arc<Version>>,
     total_entries: u64,

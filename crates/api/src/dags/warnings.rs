@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use axum::Json;
 use axum::extract;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::DagFilter;
 
@@ -16,13 +17,13 @@ const POOL: &str = "non-existent pool";
 const KINDS: &[&str] = &["asset conflict", POOL, "runtime varying value"];
 
 /// `DAGWarningCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct WarningList {
     dag_warnings: Vec<WarningReply>,
     total_entries: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct WarningReply {
     dag_id: String,
     warning_type: &'static str,

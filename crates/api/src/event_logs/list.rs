@@ -2,6 +2,7 @@
 
 use axum::extract;
 use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_auth::Principal;
 use towpath_store::{EventColumn, EventFilter, Like};
@@ -11,7 +12,7 @@ use crate::query::Query;
 use crate::{Error, Result, State};
 
 /// `EventLogCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EventLogList {
     event_logs: Vec<EventLogReply>,
     total_entries: u64,

@@ -4,12 +4,13 @@ pub(crate) mod get;
 pub(crate) mod list;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_auth::Principal;
 use towpath_store::{EventRecord, Role};
 
 /// `EventLogResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct EventLogReply {
     event_log_id: i64,
     when: DateTime<Utc>,

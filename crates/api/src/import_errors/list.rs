@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::ImportError;
 
@@ -11,14 +12,14 @@ use crate::versions::BUNDLE_NAME;
 use crate::{Error, Result, State, filter, ids, path};
 
 /// `ImportErrorCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ImportErrorList {
     import_errors: Vec<ImportErrorReply>,
     total_entries: u64,
 }
 
 /// `ImportErrorResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ImportErrorReply {
     import_error_id: u32,
     timestamp: DateTime<Utc>,

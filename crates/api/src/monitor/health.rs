@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use towpath_store::{JobRecord, JobState, JobType};
@@ -16,7 +17,7 @@ use crate::State;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a part stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Status {
     Healthy,
@@ -26,7 +27,7 @@ enum Status {
 }
 
 /// The reply of `/health`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Health {
     status: Status,
     /// What is wrong, in words; empty when nothing is.
@@ -37,20 +38,20 @@ pub(crate) struct Health {
     workers: Vec<Worker>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Database {
     status: Status,
     dialect: String,
     latency_ms: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Scheduler {
     status: Status,
     latest_heartbeat: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Worker {
     hostname: String,
     pid: u32,

@@ -1,10 +1,11 @@
 //! `GET /version`.
 
 use axum::Json;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `VersionInfo`: the version of Towpath, not of an Airflow.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VersionInfo {
     version: &'static str,
     git_version: Option<&'static str>,

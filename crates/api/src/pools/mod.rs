@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::state::TaskState;
 use towpath_store::{Datum, Listing, PoolRecord, TaskField};
@@ -20,7 +21,7 @@ const UNLIMITED: u32 = i32::MAX as u32;
 const COUNTED: u32 = 10_000;
 
 /// `PoolResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PoolReply {
     name: String,
     slots: i64,
@@ -36,7 +37,7 @@ pub(crate) struct PoolReply {
 }
 
 /// `PoolCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PoolList {
     pools: Vec<PoolReply>,
     total_entries: u64,

@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::{self, Path};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::state::TaskState;
 
@@ -10,12 +11,12 @@ use crate::query::Query;
 use crate::{Result, State, dag_runs, path};
 
 /// `TaskDependencyCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DependencyList {
     dependencies: Vec<DependencyReply>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct DependencyReply {
     name: String,
     reason: String,

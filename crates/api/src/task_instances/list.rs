@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{self, Path};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::state::TaskState;
 use towpath_store::{After, COUNT_LIMIT, Datum, Listing, TaskField, TaskKey, Test};
@@ -17,7 +18,7 @@ use crate::query::Query;
 use crate::{Error, Result, State, cursor, dag_runs, dags};
 
 /// `TaskInstanceCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskInstanceList {
     task_instances: Vec<TaskInstanceReply>,
     total_entries: Option<u64>,

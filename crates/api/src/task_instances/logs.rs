@@ -18,6 +18,8 @@ use crate::{Error, Result, State, dag_runs};
 
 /// Chunks read at a time.
 const BATCH: u32 = 32;
+/// Longest time between two looks at a log that is followed.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// How much text one JSON reply holds before a token takes over, unless all of it is asked for.
 const PART_BYTES: usize = 2 * 1024 * 1024;
 /// How much text one JSON reply may hold; the rest needs NDJSON or the token.
@@ -150,7 +152,8 @@ async fn send_all(state: &State, key: &LogKey, mut next: u32, lines: &Lines) -> 
                 break;
             }
         }
-        if !open || progress.changed().await.is_err() {
+        // Other processes on PostgreSQL do not tell of progress.
+        if !open || matches!(tokio::time::timeout(LOOK_AGAIN, progress.changed()).await, Ok(Err(_))) {
             return Ok(());
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod dependencies;
 pub(crate) mod get;
 pub(crate) mod links;
 pub(crate) mod list;
+pub(crate) mod log_stream;
 pub(crate) mod logs;
 pub(crate) mod patch;
 pub(crate) mod tries;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use towpath_model::dag::Dag;
@@ -30,7 +32,7 @@ use crate::versions::Version;
 use crate::{Error, Result, State, ids};
 
 /// `TaskInstanceResponse`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct TaskInstanceReply {
     id: Uuid,
     task_id: String,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 use towpath_model::state::TaskState;
@@ -15,14 +16,14 @@ use crate::versions::Version;
 use crate::{Error, Result, State, path};
 
 /// `TaskInstanceHistoryCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TryList {
     task_instances: Vec<TryReply>,
     total_entries: usize,
 }
 
 /// `TaskInstanceHistoryResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TryReply {
     task_id: String,
     dag_id: String,

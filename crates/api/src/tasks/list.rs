@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{self, Path};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::query::Query;
 use crate::{Error, Result, State, dags};
 
 /// `TaskCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskList {
     tasks: Vec<Value>,
     total_entries: usize,

@@ -6,6 +6,7 @@ pub(crate) mod list;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use towpath_model::dag::{Dag, Task};
@@ -14,7 +15,7 @@ use towpath_model::operator;
 use crate::dags::details::params;
 
 /// `TaskResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskReply {
     task_id: String,
     task_display_name: String,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use towpath_model::connection::is_secret_name;
@@ -14,7 +15,7 @@ use crate::query::Query;
 use crate::{Error, Problem, Result, State, filter};
 
 /// `VariableResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VariableReply {
     key: String,
     value: Option<String>,
@@ -24,7 +25,7 @@ pub(crate) struct VariableReply {
 }
 
 /// `VariableCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct VariableList {
     variables: Vec<VariableReply>,
     total_entries: u64,

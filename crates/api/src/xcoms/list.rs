@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use axum::Json;
 use axum::extract::{self, Path};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_store::{Datum, Listing, XComField};
 
@@ -14,7 +15,7 @@ use crate::query::Query;
 use crate::{Error, Result, State, dag_runs, dags};
 
 /// `XComCollectionResponse`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct XComList {
     xcom_entries: Vec<XComReply>,
     total_entries: u64,

@@ -5,6 +5,7 @@ pub(crate) mod list;
 pub(crate) mod write;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use towpath_store::{RunRecord, XComRecord};
@@ -12,7 +13,7 @@ use towpath_store::{RunRecord, XComRecord};
 use crate::versions::Version;
 
 /// `XComResponse`, and `XComResponseNative` or `XComResponseString` where it has a value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct XComReply {
     key: String,
     timestamp: DateTime<Utc>,

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
+mod dag_files;
+mod documented;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod follow;
+mod hooks;
 mod matrix;
+mod sso;
 
 use std::sync::Arc;
 
@@ -30,6 +35,8 @@ const PASSWORD: &str = "correct horse";
 struct Server {
     world: World,
     auth: Auth,
+    /// Of DAG files.
+    folder: tempfile::TempDir,
     router: Router,
 }
 
@@ -61,6 +68,7 @@ impl Server {
             let now = clock.now();
             assert!(world.store.create_user(&role.to_string(), role, Some(&kept), now).await.unwrap());
         }
+        let folder = tempfile::tempdir().unwrap();
         let auth = Auth::new(Options {
             store: world.store.clone(),
             clock: Arc::clone(&clock),
@@ -73,20 +81,27 @@ impl Server {
         let state = towpath_api::State::new(towpath_api::Options {
             store: world.store.clone(),
             clock: Arc::clone(&clock),
-            dags_folder: "/srv/dags".into(),
+            dags_folder: folder.path().to_owned(),
             hosts: Hosts::Any,
             stop: CancellationToken::new(),
         });
         let state = state.with_auth(auth.clone()).with_origins(&["https://app.example.org".to_owned()]);
-        let pages = towpath_ui::router(towpath_ui::State {
+        let state = state.with_dag_files(true).with_https(true);
+        let ui = towpath_ui::State {
             store: world.store.clone(),
             clock,
             dags_folder: "/srv/dags".into(),
             settings: [].into(),
             test_connection: None,
+        };
+        let described = state.clone();
+        let document: towpath_ui::Document = Arc::new(move || {
+            let state = described.clone();
+            Box::pin(async move { state.openapi().await })
         });
+        let pages = towpath_ui::router(ui.clone()).merge(towpath_ui::docs(ui, document));
         let pages = pages.merge(towpath_ui::access(auth.clone(), world.store.clone(), Arc::clone(&world.clock) as _));
-        Self { router: towpath_api::app(state, pages), auth, world }
+        Self { folder, router: towpath_api::app(state, pages), auth, world }
     }
 
     async fn sqlite() -> Self {
@@ -105,6 +120,15 @@ impl Server {
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Reply { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    }
+
+    /// The status of a reply that goes on.
+    async fn head(&self, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
     }
 
     /// A JWT of a user.

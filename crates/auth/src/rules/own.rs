@@ -1,10 +1,10 @@
 //! The rule of every route that is not Airflow's: pages, login, health, and what Airflow has no call for.
 
 use towpath_store::Access::{Edit, Read};
-use towpath_store::Role::{Admin, Op, Viewer};
+use towpath_store::Role::{Admin, Op, User, Viewer};
 
 use super::Row;
-use super::Rule::{AtLeast, Dag, Listed, Metrics, Open, SignedIn};
+use super::Rule::{AtLeast, Dag, Listed, Metrics, Open, Signature, SignedIn};
 
 /// Method, path, rule, and the event that the audit log calls it by where it changes something.
 pub(super) const ROWS: &[Row] = &[
@@ -18,6 +18,8 @@ pub(super) const ROWS: &[Row] = &[
     ("GET", "/login", Open, None),
     ("POST", "/login", Open, None),
     ("GET", "/login/link", Open, None),
+    ("GET", "/login/oidc", Open, None),
+    ("GET", "/login/oidc/callback", Open, None),
     ("POST", "/logout", Open, None),
     ("GET", "/account", SignedIn, None),
     ("POST", "/account/password", SignedIn, None),
@@ -94,6 +96,27 @@ pub(super) const ROWS: &[Row] = &[
     ("POST", "/admin/connections/{conn_id}/delete", AtLeast(Op), Some("delete_connection")),
     ("POST", "/admin/connections/{conn_id}/test", AtLeast(Op), Some("test_connection")),
     // What Airflow has no call for.
+    ("GET", "/openapi.json", Open, None),
+    ("GET", "/docs", SignedIn, None),
+    ("GET", "/api/towpath/v1/events", Listed, None),
+    (
+        "GET",
+        "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}/stream",
+        Dag(Read),
+        None,
+    ),
+    ("GET", "/api/towpath/v1/dags/{dag_id}/schedule/preview", Dag(Read), None),
+    // Who may start runs may let others do so.
+    ("GET", "/api/towpath/v1/dags/{dag_id}/webhook", Dag(Edit), None),
+    ("PUT", "/api/towpath/v1/dags/{dag_id}/webhook", Dag(Edit), Some("set_webhook")),
+    ("DELETE", "/api/towpath/v1/dags/{dag_id}/webhook", Dag(Edit), Some("delete_webhook")),
+    ("POST", "/api/towpath/v1/hooks/{dag_id}", Signature, None),
+    // What is in a file runs on workers.
+    ("GET", "/api/towpath/v1/dagFiles", AtLeast(Op), None),
+    ("POST", "/api/towpath/v1/dagFiles/validate", AtLeast(User), None),
+    ("GET", "/api/towpath/v1/dagFiles/{path}", AtLeast(Op), None),
+    ("PUT", "/api/towpath/v1/dagFiles/{path}", AtLeast(Op), Some("put_dag_file")),
+    ("DELETE", "/api/towpath/v1/dagFiles/{path}", AtLeast(Op), Some("delete_dag_file")),
     ("GET", "/api/towpath/v1/dags/{dag_id}/explain", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/explain", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/explain", Dag(Read), None),

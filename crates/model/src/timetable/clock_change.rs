@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Schedule;
@@ -18,7 +19,7 @@ const STEP: TimeDelta = TimeDelta::hours(6);
 const MOST_LEFT_OUT: usize = 100;
 
 /// How a run is concerned by a clock that is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum ClockMark {
     /// The local time that was asked for does not exist that day; the run is as much later.

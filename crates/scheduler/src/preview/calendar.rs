@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::dag::Dag;
 use towpath_model::timetable::{ClockMark, Schedule};
@@ -43,7 +44,7 @@ pub struct MarkedFire {
 }
 
 /// Whether a scheduler that starts at some time makes a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Making {
     /// When it is due.

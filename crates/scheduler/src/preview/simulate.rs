@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::dag::{DEFAULT_POOL, Dag};
 
@@ -45,7 +46,7 @@ pub struct Load<'d> {
 }
 
 /// Something for which there is not enough room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Collision {
     /// Runs start late since `max_active_runs` others are not over.

@@ -31,6 +31,7 @@ pub const MAX_BACKFILL_RUNS: usize = 10_000;
     strum::Display,
     strum::EnumString,
     strum::AsRefStr,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use strum::IntoEnumIterator as _;
 use towpath_model::dag::Dag;
@@ -79,7 +80,7 @@ pub(crate) trait ExplainRows {
 }
 
 /// What to explain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Subject {
     pub dag_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +93,7 @@ pub struct Subject {
 }
 
 /// A reason as it is told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Told {
     #[serde(flatten)]
     pub reason: Reason,
@@ -109,7 +110,7 @@ impl Told {
 }
 
 /// Task instances of a run that wait for the same.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Group {
     pub state: TaskState,
     pub count: u64,
@@ -119,7 +120,7 @@ pub struct Group {
 }
 
 /// Why something is where it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
     #[serde(flatten)]
     pub subject: Subject,

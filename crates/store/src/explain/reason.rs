@@ -3,12 +3,13 @@
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use towpath_model::state::{RunState, TaskState};
 use towpath_model::trigger_rule::{Because, TriggerRule};
 
 /// A run that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunningRun {
     pub run_id: String,
     /// When it started.
@@ -16,7 +17,7 @@ pub struct RunningRun {
 }
 
 /// A task instance that holds slots of a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Holder {
     pub dag_id: String,
     pub run_id: String,
@@ -28,7 +29,7 @@ pub struct Holder {
 }
 
 /// Another task instance of the same run, as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Other {
     pub task_id: String,
     pub map_index: i32,
@@ -39,7 +40,7 @@ pub struct Other {
 }
 
 /// An asset that a DAG waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AwaitedAsset {
     pub name: String,
     pub uri: String,
@@ -52,7 +53,7 @@ pub struct AwaitedAsset {
 }
 
 /// Why a DAG, a run or a task instance is where it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reason {
     /// Paused: no new runs, no new tasks.

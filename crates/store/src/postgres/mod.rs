@@ -2,8 +2,10 @@
 
 mod access_sql;
 mod asset_sql;
+mod change_sql;
 mod evidence_sql;
 mod flow_sql;
+mod hook_sql;
 mod listing_sql;
 mod overview_sql;
 mod queries;

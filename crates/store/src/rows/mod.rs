@@ -5,10 +5,12 @@ mod access;
 mod alerts;
 mod assets;
 mod backfill;
+mod changes;
 mod dags;
 mod evidence;
 mod explain;
 mod flow;
+mod identities;
 mod jobs;
 mod listing;
 mod overview;
@@ -18,6 +20,7 @@ mod secrets;
 mod staging;
 mod tasks;
 mod version;
+mod webhooks;
 
 use std::str::FromStr;
 

@@ -20,8 +20,9 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("connections", &["add", "delete"]),
     ("pools", &["set", "delete"]),
     ("data", &["clean"]),
-    ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "login-link"]),
+    ("users", &["create", "set-password", "set-role", "grant", "revoke", "delete", "link", "login-link"]),
     ("tokens", &["create", "revoke"]),
+    ("webhooks", &["create", "revoke"]),
     ("assets", &["trigger", "clear-queue"]),
 ];
 

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod grant;
+mod link;
 mod list;
 mod login_link;
 mod password;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Revoke(revoke::Args),
     /// Delete a user, with all sessions and tokens
     Delete(delete::Args),
+    /// Let somebody whom the identity provider knows log in as a user
+    Link(link::Args),
     /// Print a link that logs a user in once, within 15 minutes
     LoginLink(login_link::Args),
 }
@@ -48,6 +51,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::Grant(args) => grant::run(&args, session).await,
         Command::Revoke(args) => revoke::run(&args, session).await,
         Command::Delete(args) => delete::run(&args, session).await,
+        Command::Link(args) => link::run(&args, session).await,
         Command::LoginLink(args) => login_link::run(&args, session).await,
     }
 }

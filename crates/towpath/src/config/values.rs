@@ -21,7 +21,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&towpath_store::redact(&self.0))
+        f.write_str(&if self.0.contains("://") { towpath_store::redact(&self.0) } else { "***".to_owned() })
     }
 }
 

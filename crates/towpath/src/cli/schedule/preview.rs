@@ -3,29 +3,22 @@
 mod changes;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use towpath_dagfile::{Severity, is_dag_file};
-use towpath_model::dag::{DEFAULT_POOL, Dag};
+use towpath_model::dag::Dag;
 use towpath_model::duration;
-use towpath_model::timetable::ClockMark;
-use towpath_scheduler::preview::calendar::{Calendar, Making, MarkedFire, Span, calendar};
-use towpath_scheduler::preview::simulate::{Assumptions, Collision, DEFAULT_POOL_SLOTS, Load, critical_path, simulate};
+use towpath_scheduler::preview::calendar::Span;
+use towpath_scheduler::preview::report::{LONGEST_SPAN, Named, Preview, USUAL_SPAN};
+use towpath_scheduler::preview::simulate::Assumptions;
 
 use crate::cli::{arguments, dag_files, target};
 use crate::exit::{Outcome, usage};
 use crate::output::{self, Format, OutputArgs};
 use crate::session::Session;
-
-/// Longest span.
-const MOST_DAYS: i64 = 3_660;
-/// Length of the span where nobody says its end.
-const WEEK: TimeDelta = TimeDelta::days(7);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -84,74 +77,22 @@ struct Found {
 }
 
 #[derive(Debug, Serialize)]
-struct Preview {
-    from: String,
-    to: String,
-    now: Option<String>,
-    dags: Vec<DagPreview>,
-    /// Where there is not enough room; null where that could not be told.
-    collisions: Option<Vec<Collision>>,
-    /// Why it could not.
-    collisions_unknown: Option<String>,
-    assumptions: Vec<String>,
+struct Shown {
+    #[serde(flatten)]
+    preview: Preview,
     /// What differs from the other version.
     changes: Option<Vec<changes::DagChanges>>,
-}
-
-#[derive(Debug, Serialize)]
-struct DagPreview {
-    dag_id: String,
-    file: String,
-    schedule: String,
-    timezone: String,
-    catchup: bool,
-    max_active_runs: u32,
-    /// The longest chain of its tasks.
-    run_takes_at_least_s: i64,
-    fires: Vec<FirePreview>,
-    /// Local times that have no run, since the clock skips them.
-    left_out: Vec<String>,
-    catch_up: Option<CatchUpPreview>,
-    /// There are more runs than were looked at.
-    is_cut: bool,
-    remark: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct FirePreview {
-    run_after: String,
-    /// The same on the clocks of the DAG's zone.
-    local: String,
-    logical_date: String,
-    data_interval_start: String,
-    data_interval_end: String,
-    clock: Option<ClockMark>,
-    making: Making,
-    #[serde(skip)]
-    at: DateTime<Utc>,
-}
-
-#[derive(Debug, Serialize)]
-struct CatchUpPreview {
-    runs: usize,
-    first_logical_date: String,
-    last_logical_date: String,
-    is_cut: bool,
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
     let span = span(args, session)?;
     let (found, mut broken) = read(&args.paths, session)?;
-    let calendars: Vec<Calendar> = found.iter().map(|found| calendar(&found.dag, span, args.now)).collect();
     let assumptions = Assumptions {
         task_duration: TimeDelta::from_std(args.task_duration)?,
         pools: args.pools.iter().cloned().collect(),
     };
-    let loads: Vec<Load<'_>> = found.iter().zip(&calendars).map(|(found, seen)| load(found, seen, args.now)).collect();
-    let (collisions, collisions_unknown) = match simulate(&loads, &assumptions) {
-        Ok(collisions) => (Some(collisions), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
+    let named: Vec<Named<'_>> = found.iter().map(|it| Named { dag: &it.dag, file: &it.file }).collect();
+    let preview = Preview::new(&named, span, args.now, &assumptions);
     let changes = match &args.diff {
         Some(path) => {
             let (old, old_broken) = read(std::slice::from_ref(path), session)?;
@@ -160,31 +101,21 @@ pub(crate) fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
         }
         None => None,
     };
-    let dags = found.iter().zip(calendars).map(|(found, seen)| DagPreview::new(found, seen, &assumptions)).collect();
-    let preview = Preview {
-        from: output::rfc3339(span.from),
-        to: output::rfc3339(span.to),
-        now: args.now.map(output::rfc3339),
-        dags,
-        collisions,
-        collisions_unknown,
-        assumptions: assumed(&found, &assumptions),
-        changes,
-    };
+    let shown = Shown { preview, changes };
     match args.output.output {
-        Format::Table => output::text(&text::render(&preview))?,
-        format => output::data(format, &preview)?,
+        Format::Table => output::text(&text::render(&shown.preview, shown.changes.as_deref()))?,
+        format => output::data(format, &shown)?,
     }
     Ok(if broken { Outcome::Failure } else { Outcome::Success })
 }
 
 fn span(args: &Args, session: &Session) -> anyhow::Result<Span> {
     let from = args.from.or(args.now).unwrap_or_else(|| session.now());
-    let to = args.to.unwrap_or(from + WEEK);
+    let to = args.to.unwrap_or(from + USUAL_SPAN);
     if to <= from {
         return Err(usage(format!("the span ends ({}) before it begins ({})", output::time(to), output::time(from))));
     }
-    if to - from > TimeDelta::days(MOST_DAYS) {
+    if to - from > LONGEST_SPAN {
         return Err(usage("the span is longer than ten years; choose a --to that is nearer to --from"));
     }
     Ok(Span { from, to })
@@ -204,84 +135,6 @@ fn read(paths: &[PathBuf], session: &Session) -> anyhow::Result<(Vec<Found>, boo
         found.extend(read.dags.into_iter().map(|dag| Found { dag, file: name(&file) }));
     }
     Ok((found, broken))
-}
-
-/// When the runs of a DAG are made: those that are made up for at once, the others when they are due.
-fn load<'d>(found: &'d Found, seen: &Calendar, now: Option<DateTime<Utc>>) -> Load<'d> {
-    let at_once = seen.catch_up.iter().flat_map(|catch_up| &catch_up.fires);
-    let at_once = at_once.filter_map(|fire| Some((now?, fire.logical_date)));
-    let on_time = seen.fires.iter().filter(|fire| fire.making == Making::OnTime);
-    let arrivals = at_once.chain(on_time.map(|fire| (fire.fire.run_after, fire.fire.logical_date))).collect();
-    Load { dag: &found.dag, arrivals }
-}
-
-fn assumed(found: &[Found], assumptions: &Assumptions) -> Vec<String> {
-    let takes = text::length(assumptions.task_duration);
-    let mut lines = vec![
-        format!("each task takes {takes} and ends well at its first try; `empty` tasks take no time"),
-        "nothing else runs when the span begins, and workers take at once whatever is queued".to_owned(),
-    ];
-    let pools: BTreeSet<&str> = found.iter().flat_map(|found| found.dag.pools()).collect();
-    let (known, unknown): (Vec<&str>, Vec<&str>) =
-        pools.into_iter().partition(|pool| *pool == DEFAULT_POOL || assumptions.pools.contains_key(*pool));
-    let slots: BTreeMap<&str, u32> = known
-        .into_iter()
-        .map(|pool| (pool, assumptions.pools.get(pool).copied().unwrap_or(DEFAULT_POOL_SLOTS)))
-        .collect();
-    lines.extend(slots.iter().map(|(pool, slots)| format!("pool `{pool}` has {slots} slots")));
-    lines.extend(unknown.iter().map(|pool| format!("pool `{pool}` has room for everything; --pools says otherwise")));
-    lines
-}
-
-/// The zone whose clocks a DAG's people look at.
-fn zone(dag: &Dag) -> Tz {
-    dag.spec().schedule.clock_zone().unwrap_or(dag.spec().timezone)
-}
-
-impl DagPreview {
-    fn new(found: &Found, seen: Calendar, assumptions: &Assumptions) -> Self {
-        let dag = &found.dag;
-        let zone = zone(dag);
-        let catch_up = seen.catch_up.and_then(|catch_up| {
-            let (first, last) = (catch_up.fires.first()?, catch_up.fires.last()?);
-            Some(CatchUpPreview {
-                runs: catch_up.fires.len(),
-                first_logical_date: output::rfc3339(first.logical_date),
-                last_logical_date: output::rfc3339(last.logical_date),
-                is_cut: catch_up.is_cut,
-            })
-        });
-        Self {
-            dag_id: dag.id().to_owned(),
-            file: found.file.clone(),
-            schedule: dag.spec().schedule_words(),
-            timezone: zone.to_string(),
-            catchup: dag.spec().catchup,
-            max_active_runs: dag.spec().max_active_runs,
-            run_takes_at_least_s: critical_path(dag, assumptions.task_duration).num_seconds(),
-            fires: seen.fires.iter().map(|fire| FirePreview::new(fire, zone)).collect(),
-            left_out: seen.left_out.iter().map(|time| time.format("%Y-%m-%dT%H:%M:%S").to_string()).collect(),
-            catch_up,
-            is_cut: seen.is_cut,
-            remark: seen.remark,
-        }
-    }
-}
-
-impl FirePreview {
-    fn new(marked: &MarkedFire, zone: Tz) -> Self {
-        let MarkedFire { fire, mark, making } = marked;
-        Self {
-            run_after: output::rfc3339(fire.run_after),
-            local: fire.run_after.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            logical_date: output::rfc3339(fire.logical_date),
-            data_interval_start: output::rfc3339(fire.data_interval_start),
-            data_interval_end: output::rfc3339(fire.data_interval_end),
-            clock: *mark,
-            making: *making,
-            at: fire.run_after,
-        }
-    }
 }
 
 #[cfg(test)]

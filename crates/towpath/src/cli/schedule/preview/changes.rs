@@ -6,9 +6,10 @@ use serde::Serialize;
 use towpath_model::dag::Dag;
 use towpath_scheduler::preview::calendar::{MOST_FIRES, Span};
 use towpath_scheduler::preview::diff::{Changes, diff};
+use towpath_scheduler::preview::report::zone;
 use towpath_scheduler::preview::{Fire, Window, fires};
 
-use super::{Found, zone};
+use super::Found;
 
 /// How the runs of a DAG have changed.
 #[derive(Debug, Serialize)]

@@ -3,20 +3,19 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use towpath_model::duration::humanize;
 use towpath_model::timetable::ClockMark;
 use towpath_scheduler::preview::calendar::Making;
 use towpath_scheduler::preview::diff::Moved;
+use towpath_scheduler::preview::report::{DagPreview, FirePreview, Preview, length};
 use towpath_scheduler::preview::simulate::Collision;
 
 use super::changes::{DagChanges, Presence};
-use super::{DagPreview, FirePreview, Preview};
 use crate::output;
 
 /// Changes of one DAG that are listed; JSON and YAML have all.
 const MOST_CHANGES: usize = 20;
 
-pub(super) fn render(preview: &Preview) -> String {
+pub(super) fn render(preview: &Preview, changes: Option<&[DagChanges]>) -> String {
     let mut text = runs(preview);
     section(&mut text, "Not foreseen", preview.dags.iter().filter_map(remark));
     section(&mut text, "Left out by a change of clocks", preview.dags.iter().filter_map(left_out));
@@ -30,7 +29,7 @@ pub(super) fn render(preview: &Preview) -> String {
         None => section(&mut text, "Not enough room", preview.collisions_unknown.iter().cloned()),
     }
     section(&mut text, "Assumed", preview.assumptions.iter().cloned());
-    if let Some(changes) = &preview.changes {
+    if let Some(changes) = changes {
         if changes.is_empty() {
             text.push_str("\nThe schedules are the same as in the other version.\n");
         } else {
@@ -186,15 +185,6 @@ fn change(dag: &DagChanges) -> Vec<String> {
         lines.push(format!("  and {more} more"));
     }
     lines
-}
-
-/// A length of time without a second unit that is zero: `1h`, not `1h 0m`.
-pub(super) fn length(span: TimeDelta) -> String {
-    let text = span.to_std().map(humanize).unwrap_or_default();
-    match text.rsplit_once(' ') {
-        Some((whole, rest)) if rest.starts_with('0') => whole.to_owned(),
-        _ => text,
-    }
 }
 
 /// A time in RFC 3339 as people read it: to the minute, with a `Z`.
