@@ -256,7 +256,10 @@ fn complete_one(
             && let Some(reference) = references.iter().find(|reference| reference.text == written)
         {
             report
-                .error(reference.span, format!("task `{task_id}` with operator `{operator}` leaves no data set to expand over"))
+                .error(
+                    reference.span,
+                    format!("task `{task_id}` with operator `{operator}` leaves no data set to expand over"),
+                )
                 .help("name an extract, a transform, or a python task that returns a frame");
         }
     }

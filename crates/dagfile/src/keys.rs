@@ -183,7 +183,11 @@ pub(crate) const TASK: &[KeySpec] = &[
         "Run once for each element: {argument: list, mapping or task.output}; several make a product",
     ),
     key("expand_zip", KeyKind::Any, "As expand, but the first elements together, then the second ones"),
-    key("expand_kwargs", KeyKind::Any, "Run once for each mapping of arguments in a list, in the result of a task or in the rows of its data set (`task.rows`)"),
+    key(
+        "expand_kwargs",
+        KeyKind::Any,
+        "Run once for each mapping of arguments in a list, in the result of a task or in the rows of its data set (`task.rows`)",
+    ),
     key("setup", KeyKind::Bool, "It makes what the tasks between it and its teardowns need (default false)"),
     key("teardown", KeyKind::Bool, "It takes away what setups have made, also after failures (default false)"),
     key("setups", KeyKind::TextList, "Tasks that a teardown is for: they become setups, and it waits for them"),

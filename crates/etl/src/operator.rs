@@ -147,7 +147,9 @@ pub(crate) async fn run_process(
     let order = Order { job, result: folder.path().join("result.json") };
     let program = match &options.program {
         Some(program) => program.clone(),
-        None => std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?,
+        None => {
+            std::env::current_exe().map_err(|error| Error::passing(format!("cannot find this program: {error}")))?
+        }
     };
     let command = Command {
         program: program.into(),

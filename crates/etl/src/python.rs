@@ -12,7 +12,7 @@ use towpath_operators::process::WorkFolder;
 use crate::database::Connections;
 use crate::error::{Error, Result};
 use crate::job::{Job, Output};
-use crate::operator::{owner, Options, location, run_process};
+use crate::operator::{Options, location, owner, run_process};
 
 /// Publishes data sets of tasks that are no data tasks.
 #[derive(Debug, Clone)]

@@ -93,7 +93,8 @@ impl Source {
 #[must_use]
 pub fn rows_are_expanded(dag: &Dag, task_id: &str) -> bool {
     let of_tasks = dag.tasks().iter().filter_map(|task| task.expand.as_ref());
-    let is_read = |source: &Source| matches!(source, Source::DataSet { task_id: id, each: Each::Rows } if id == task_id);
+    let is_read =
+        |source: &Source| matches!(source, Source::DataSet { task_id: id, each: Each::Rows } if id == task_id);
     of_tasks.chain(dag.spec().mapped_groups.values()).flat_map(Expand::sources).any(is_read)
 }
 
@@ -108,7 +109,9 @@ pub enum ExpandError {
     NotAMapping { what: String, index: usize, kind: &'static str },
     #[error("task `{task_id}` has left no data set to expand over")]
     NoDataSet { task_id: String },
-    #[error("the rows of the data set of `{task_id}` are not there to expand over, or are too large; its log says why, or clear it")]
+    #[error(
+        "the rows of the data set of `{task_id}` are not there to expand over, or are too large; its log says why, or clear it"
+    )]
     NoRows { task_id: String },
     #[error("it would have {count} instances; at most {MAX_MAP_LENGTH} are allowed")]
     TooMany { count: usize },
@@ -347,7 +350,8 @@ mod tests {
 
     #[test]
     fn data_sets_by_rows_and_by_partitions() {
-        let over = |task_id: &str, each: &str| json!({"product": {"x": {"data_set": {"task_id": task_id, "each": each}}}});
+        let over =
+            |task_id: &str, each: &str| json!({"product": {"x": {"data_set": {"task_id": task_id, "each": each}}}});
         let part = |path: &str| json!({"x": {"parquet": path}});
         check(over("set", "rows"), &json!([{"x": {"c": "AA"}}, {"x": {"c": null}}]));
         check(over("set", "partitions"), &json!([part("/s/1"), part("/s/2")]));
@@ -362,7 +366,9 @@ mod tests {
         check(over("large", "rows"), &json!("it would have 200000 instances; at most 100000 are allowed"));
         check(
             over("old", "rows"),
-            &json!("the rows of the data set of `old` are not there to expand over, or are too large; its log says why, or clear it"),
+            &json!(
+                "the rows of the data set of `old` are not there to expand over, or are too large; its log says why, or clear it"
+            ),
         );
     }
 

@@ -133,7 +133,13 @@ impl Janitor {
                     continue;
                 }
                 folders::remove(trash).await;
-                removed.push(Removed { dag_id: dag_id.clone(), run_id: run_id.clone(), path, bytes, why: Why::Deleted });
+                removed.push(Removed {
+                    dag_id: dag_id.clone(),
+                    run_id: run_id.clone(),
+                    path,
+                    bytes,
+                    why: Why::Deleted,
+                });
             }
             if !self.is_rehearsal {
                 store.staging_removed(&dag_id, &run_id, now).await?;
@@ -178,7 +184,13 @@ impl Janitor {
         let is_latest = latest == Some(run_id);
         if let Some(why) = plan::run(end, is_latest, changed, self.options.keep, now) {
             if let Some(bytes) = self.take(end.map(|end| end.key), path, now).await? {
-                removed.push(Removed { dag_id: dag_id.into(), run_id: run_id.into(), path: path.to_owned(), bytes, why });
+                removed.push(Removed {
+                    dag_id: dag_id.into(),
+                    run_id: run_id.into(),
+                    path: path.to_owned(),
+                    bytes,
+                    why,
+                });
             }
         } else if let Some(end) = end.filter(|end| plan::may_have_leftovers(*end, now)) {
             for (task, map_index, folder) in folders::crowded(path).await {

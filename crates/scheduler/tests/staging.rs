@@ -64,13 +64,8 @@ impl House {
         let now = self.clock.now();
         let new = NewRun { run_id: Some(run_id.to_owned()), ..NewRun::manual("d", now, TriggeredBy::Cli) };
         let run = self.store.create_run(new, now).await.unwrap().run;
-        let claim = Claim {
-            worker: self.worker,
-            slots: 1,
-            queues: vec!["default".into()],
-            hostname: "host".into(),
-            pid: 7,
-        };
+        let claim =
+            Claim { worker: self.worker, slots: 1, queues: vec!["default".into()], hostname: "host".into(), pid: 7 };
         let claimed = self.store.report(&[], &[], &claim, now).await.unwrap().claimed.pop().unwrap();
         assert_eq!(claimed.key.run_key, run.key);
         let path = data_set(&task_folder(self.staging.path(), "d", run_id, "t", -1), "try-1-abc");
@@ -80,6 +75,7 @@ impl House {
             outcome: ReportOutcome::Success,
             note: None,
             xcoms: vec![("return_value".into(), json!({"location": path, "rows": 1}))],
+            evidence: Default::default(),
             asset_extra: serde_json::Map::new(),
             ended_at: now,
         };

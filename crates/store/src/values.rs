@@ -114,7 +114,9 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
 
 fn read(path: &Path) -> Result<Value> {
     match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::Corrupt(format!("{}: {error}", path.display()))),
+        Ok(text) => {
+            serde_json::from_slice(&text).map_err(|error| Error::Corrupt(format!("{}: {error}", path.display())))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::Invalid(format!(
             "a large XCom is not there any more (`{}`): staging is cleaned some time after the end of a run (`data_keep`); \
              clear the task that had pushed it, so that it runs again",

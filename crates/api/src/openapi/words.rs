@@ -2,6 +2,8 @@
 
 /// Handler and sentence.
 pub(crate) const SUMMARIES: &[(&str, &str)] = &[
+    ("absent::asset_alias", "Get an asset alias: there are none"),
+    ("absent::asset_aliases", "List the asset aliases: there are none"),
     ("absent::plugin_errors", "List the import errors of plugins: there are none"),
     ("absent::plugins", "List the plugins: there are none"),
     ("absent::providers", "List the providers: there are none"),

@@ -49,8 +49,7 @@ impl Files {
             Err(_) => Err(no_column(name, known()).within("`partition_by`")),
         };
         let by = partition_by.iter().map(place).collect::<Result<Vec<_>>>()?;
-        let mut files =
-            Self { folder: folder.to_owned(), schema: Arc::clone(schema), by, open: IndexMap::new() };
+        let mut files = Self { folder: folder.to_owned(), schema: Arc::clone(schema), by, open: IndexMap::new() };
         if files.by.is_empty() {
             files.writer(Vec::new())?;
         }

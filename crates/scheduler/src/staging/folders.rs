@@ -32,7 +32,9 @@ pub(super) async fn crowded(run: &Path) -> Vec<(String, Option<i32>, Folder)> {
     blocking(move || {
         let mut found = Vec::new();
         for path in entries(&run) {
-            let Some((task_id, map_index)) = path.file_name().and_then(|name| instance(name.to_str()?)) else { continue };
+            let Some((task_id, map_index)) = path.file_name().and_then(|name| instance(name.to_str()?)) else {
+                continue;
+            };
             let folder = entries(&path);
             let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
             if folder.len() > 1 || folder.iter().any(is_hidden) {

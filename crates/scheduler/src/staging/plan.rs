@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn other_tries_are_leftovers() {
-        let folder: Folder = ["/s/t/.try-1-a.part", "/s/t/try-1-b", "/s/t/try-2-c", "/s/t/xcom-9.json"].map(PathBuf::from).into();
+        let folder: Folder =
+            ["/s/t/.try-1-a.part", "/s/t/try-1-b", "/s/t/try-2-c", "/s/t/xcom-9.json"].map(PathBuf::from).into();
         let found = leftovers(&folder, &[PathBuf::from("/elsewhere/try-2-c")]);
         assert_eq!(found, [Path::new("/s/t/.try-1-a.part"), Path::new("/s/t/try-1-b")]);
         let end = |hours| RunEnd { key: 1, state: RunState::Success, end_date: Some(at(hours)) };

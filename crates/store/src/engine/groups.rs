@@ -30,10 +30,8 @@ impl Step<'_> {
             let Some(run) = self.runs.get(&run_key) else { return Ok(()) };
             let dag = std::sync::Arc::clone(&run.dag);
             let Some(expand) = dag.spec().mapped_groups.get(&group) else { return Ok(()) };
-            let ids: BTreeSet<String> = expand
-                .sources()
-                .filter_map(|source| source.task_id().map(str::to_owned))
-                .collect();
+            let ids: BTreeSet<String> =
+                expand.sources().filter_map(|source| source.task_id().map(str::to_owned)).collect();
             let ids: Vec<String> = ids.into_iter().collect();
             // A task with a rule that does not wait may ask before there is a result.
             if !ids.is_empty() && self.tx.instances_of(run_key, &ids).await?.iter().any(|i| !i.state.is_finished()) {

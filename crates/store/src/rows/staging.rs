@@ -19,12 +19,14 @@ impl StagingRows for Backend {
     }
 
     async fn run_ends(&self, dag_id: &str, run_ids: &[String]) -> Result<Vec<(String, RunEnd)>> {
-        let rows =
-            sqlx::query(staging_sql::RUN_ENDS).bind(dag_id).bind(json(run_ids)).fetch_all(&self.readers).await?;
+        let rows = sqlx::query(staging_sql::RUN_ENDS).bind(dag_id).bind(json(run_ids)).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
-                let end =
-                    RunEnd { key: row.try_get("key")?, state: word(row, "state")?, end_date: time_opt(row, "end_date")? };
+                let end = RunEnd {
+                    key: row.try_get("key")?,
+                    state: word(row, "state")?,
+                    end_date: time_opt(row, "end_date")?,
+                };
                 Ok((row.try_get("run_id")?, end))
             })
             .collect()

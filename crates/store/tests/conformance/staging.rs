@@ -6,7 +6,12 @@ use towpath_store::{Deletion, ReportOutcome, RunEnd, Store};
 
 use crate::harness::*;
 
-both!(large_xcoms_are_files, ends_are_told_by_run, deleted_runs_are_remembered_until_their_data_is_gone, work_is_done_in_runs_that_are_over);
+both!(
+    large_xcoms_are_files,
+    ends_are_told_by_run,
+    deleted_runs_are_remembered_until_their_data_is_gone,
+    work_is_done_in_runs_that_are_over
+);
 
 /// A run of a DAG with one task, which has ended so.
 async fn over(store: &Store, worker: i64, outcome: ReportOutcome) -> towpath_store::RunRecord {
@@ -22,7 +27,8 @@ async fn large_xcoms_are_files(store: Store) {
     store.keep_large_values_in(folder.path().to_owned());
     let over = json!({"product": {"x": {"output": {"task_id": "a"}}}});
     let expand = serde_json::from_value(over).expect("it can be expanded over");
-    sync(&store, dag("d", &[("a", "bash", &[]), ("m", "bash", &["a"])], |spec| spec.tasks[1].expand = Some(expand))).await;
+    sync(&store, dag("d", &[("a", "bash", &[]), ("m", "bash", &["a"])], |spec| spec.tasks[1].expand = Some(expand)))
+        .await;
     let worker = worker(&store).await;
     let run = manual(&store, "d").await;
     let task = claim_one(&store, worker).await;

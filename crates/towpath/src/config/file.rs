@@ -51,9 +51,9 @@ fn flat<'t>(table: &'t DeTable<'t>) -> Vec<(usize, String, &'t Spanned<DeValue<'
         let name: &str = key.get_ref();
         match value.get_ref() {
             DeValue::Table(inner) if keys::names().any(|known| known.starts_with(&format!("{name}_"))) => {
-                found.extend(inner.iter().map(|(key, value)| {
-                    (key.span().start, format!("{name}_{}", key.get_ref()), value)
-                }));
+                found.extend(
+                    inner.iter().map(|(key, value)| (key.span().start, format!("{name}_{}", key.get_ref()), value)),
+                );
             }
             _ => found.push((key.span().start, name.to_owned(), value)),
         }
@@ -106,14 +106,20 @@ mod tests {
 
     #[test]
     fn a_table_is_the_first_word_of_its_keys() {
-        let layer = read(Path::new("t.toml"), "[data]\nkeep = \"1 day\"\nstaging = \"s\"\n[worker]\nslots = 4\n").unwrap();
-        assert_eq!(["data_keep", "data_staging", "worker_slots"].map(|key| layer[key].text.as_str()), ["1 day", "s", "4"]);
+        let layer =
+            read(Path::new("t.toml"), "[data]\nkeep = \"1 day\"\nstaging = \"s\"\n[worker]\nslots = 4\n").unwrap();
+        assert_eq!(
+            ["data_keep", "data_staging", "worker_slots"].map(|key| layer[key].text.as_str()),
+            ["1 day", "s", "4"]
+        );
         assert_eq!(layer["data_staging"].source.to_string(), "t.toml:3");
     }
 
     #[test]
     fn problems_have_a_place() {
-        insta::assert_snapshot!(problems("listen = \"127.0.0.1:1\"\n\nlisetn = 1\n[wroker]\nslots = 4\n[data]\nkep = 1\n"));
+        insta::assert_snapshot!(problems(
+            "listen = \"127.0.0.1:1\"\n\nlisetn = 1\n[wroker]\nslots = 4\n[data]\nkep = 1\n"
+        ));
         insta::assert_snapshot!(problems("data_dir = { a = 1 }\nlog_level = 2020-01-01\n"));
         insta::assert_snapshot!(problems("data_dir = \n"));
     }

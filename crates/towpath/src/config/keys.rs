@@ -16,7 +16,10 @@ const fn key(name: &'static str, doc: &'static str) -> KeySpec {
 /// All of them, in the order in which they are shown.
 pub(crate) const KEYS: &[KeySpec] = &[
     key("data_dir", "Folder of the embedded database, the key file, data sets and scratch space"),
-    key("data_staging", "Folder of the data sets between tasks, the same for all workers; by default staging in the data folder"),
+    key(
+        "data_staging",
+        "Folder of the data sets between tasks, the same for all workers; by default staging in the data folder",
+    ),
     key("data_keep", "How long data sets are kept after the end of their run, such as 7 days, or `forever`"),
     key("dags_dir", "Folder that DAG files are read from"),
     key("database_url", "The database: postgres://... or sqlite://...; by default a SQLite file in the data folder"),

@@ -77,7 +77,10 @@ fn the_password_of_the_mail_server_is_not_shown() {
 fn wrong_values_say_where_they_stand() {
     let none = Case { file: None, environment: &[], flags: &[] };
     for (text, expected) in [
-        ("data_keep = \"long\"", "towpath.toml:1: `data_keep` has no duration: `long` is not a duration: write seconds (`90`), units (`30s`, `5m`, `1h30m`, `2d`) or ISO 8601 (`PT5M`)"),
+        (
+            "data_keep = \"long\"",
+            "towpath.toml:1: `data_keep` has no duration: `long` is not a duration: write seconds (`90`), units (`30s`, `5m`, `1h30m`, `2d`) or ISO 8601 (`PT5M`)",
+        ),
         ("worker_slots = 0", "towpath.toml:1: `worker_slots` is `0`; write a whole number from 1 to 100000"),
         ("\nlog_format = \"xml\"", "towpath.toml:2: `log_format` is `xml`; write text or json"),
         ("worker_lease = \"1ms\"", "towpath.toml:1: `worker_lease` is `1ms`; it must lie between 1s and 1d"),

@@ -100,7 +100,9 @@ impl Project {
                     break;
                 }
             }
-            assert!(!url.is_empty(), "no address was printed\n{}", self.log());
+            if url.is_empty() {
+                panic!("no address was printed, it ended with {:?}\n{}", child.wait(), self.log());
+            }
         }
         Process { child, url }
     }

@@ -71,7 +71,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let found: Vec<Shown> = janitor.pass().await?.into_iter().map(Shown::from).collect();
     if found.is_empty() {
         let keep = match args.older_than.or(config.data_keep.value) {
-            Some(keep) => format!("data is kept for {} after the end of its run", towpath_model::duration::humanize(keep)),
+            Some(keep) => {
+                format!("data is kept for {} after the end of its run", towpath_model::duration::humanize(keep))
+            }
             None => "data is kept for ever; --older-than says otherwise".to_owned(),
         };
         empty_list(args.output.output, &format!("nothing to remove: {keep}"));
