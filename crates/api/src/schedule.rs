@@ -44,7 +44,7 @@ pub(crate) async fn preview(
     let record = dags::find(&state, &dag_id).await?;
     let dag = state.store.dag_of_version(record.version_id).await?;
     let pools = state.store.pools().await?;
-    let pools = pools.into_iter().filter_map(|pool| Some((pool.name, u32::try_from(pool.slots).ok()?))).collect();
+    let pools = pools.into_iter().map(|pool| (pool.name, pool.slots)).collect();
     let assumptions = Assumptions { task_duration, pools };
     // Years of a schedule are played through: no work for a thread that answers others.
     let made = tokio::task::spawn_blocking(move || {

@@ -163,6 +163,7 @@ fn profile(schema: &SharedSchema, mut batches: tokio::sync::mpsc::Receiver<Recor
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn died(error: tokio::task::JoinError) -> Error {
     Error::passing(format!("a writer has ended: {error}"))
 }

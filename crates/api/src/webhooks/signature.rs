@@ -99,18 +99,18 @@ fn fits_any(secrets: &[String], fits: impl Fn(&String) -> bool) -> bool {
         fits(&nobody);
         return false;
     }
-    secrets.iter().fold(false, |any, secret| fits(secret) || any)
+    secrets.iter().filter(|secret| fits(secret)).count() > 0
 }
 
 /// Whether one of `given` is what `key` makes of `parts`, told in constant time.
 fn is_signed(key: &[u8], parts: &[&[u8]], given: &[Vec<u8>]) -> bool {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
-    given.iter().fold(false, |any, signature| mac.clone().verify_slice(signature).is_ok() || any)
+    given.iter().filter(|signature| mac.clone().verify_slice(signature).is_ok()).count() > 0
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()

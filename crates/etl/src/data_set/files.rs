@@ -86,6 +86,7 @@ impl Files {
         writer.write(batch)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a new key is kept")]
     fn writer(&mut self, key: Vec<Option<String>>) -> Result<&mut (Writer, u64)> {
         if !self.open.contains_key(&key) {
             if self.open.len() == MOST_PARTS {

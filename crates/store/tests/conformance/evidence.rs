@@ -19,6 +19,7 @@ both!(
     nulls_of_params_are_stored,
 );
 
+#[expect(clippy::needless_pass_by_value, reason = "made where it is given")]
 fn fields(value: Value) -> Option<Map<String, Value>> {
     value.as_object().cloned()
 }

@@ -80,7 +80,7 @@ async fn deleted_runs_are_remembered_until_their_data_is_gone(store: Store) {
     assert_eq!(removals(9).await, []);
     assert_eq!(store.delete_run(one.key, false, time(3)).await.expect("asked"), Deletion::Deleted);
     let first = ("d".to_owned(), one.run_id.clone());
-    assert_eq!(removals(9).await, [first.clone()]);
+    assert_eq!(removals(9).await, std::slice::from_ref(&first));
     assert!(store.cancel_run(open.key, "enough", time(4)).await.expect("cancelled"));
     // Its task is told to stop before the run can go.
     let claimed = store.task_instances(open.key).await.expect("read");
