@@ -27,3 +27,4 @@ mod secrets;
 mod setups;
 mod staging;
 mod versions;
+mod webhooks;
