@@ -33,6 +33,8 @@ pub const MAX_TASKS: usize = 100_000;
 pub const DEFAULT_MAX_ACTIVE_RUNS: u32 = 16;
 /// `max_active_tasks` (per run) where the file does not say.
 pub const DEFAULT_MAX_ACTIVE_TASKS: u32 = 16;
+/// What the summary of a schedule on assets begins with, and no other does; Airflow's word.
+pub const ASSET_SCHEDULE: &str = "Asset";
 /// The pool of tasks that do not name one.
 pub const DEFAULT_POOL: &str = "default_pool";
 /// The queue of tasks that do not name one.
@@ -646,8 +648,8 @@ impl DagSpec {
     pub fn schedule_summary(&self) -> String {
         match (&self.asset_schedule, self.schedule.is_scheduled()) {
             (None, _) => self.schedule.summary(),
-            (Some(_), false) => "Asset".to_owned(),
-            (Some(_), true) => format!("Asset or {}", self.schedule.summary()),
+            (Some(_), false) => ASSET_SCHEDULE.to_owned(),
+            (Some(_), true) => format!("{ASSET_SCHEDULE} or {}", self.schedule.summary()),
         }
     }
 

@@ -9,7 +9,7 @@ use towpath_model::state::{RunState, TaskState};
 use crate::Result;
 use crate::batch::{
     ClaimedRow, ClearRow, CounterRow, CurrentAttempt, Element, EndRow, Held, Instance, Live, MarkRow, MoveRow,
-    NewTaskRow, OutcomeRow, RunLock, RunRow, Startable, TaskRow, Waiting, XComRow,
+    NewTaskRow, OutcomeRow, RuledRow, RunLock, RunRow, Startable, TaskRow, Waiting, XComRow,
 };
 use crate::engine::backfill::NewBackfill;
 use crate::logs::LogChunk;
@@ -149,8 +149,8 @@ pub(crate) trait FlowStatements {
         indices: (i32, i32),
         branch: &str,
     ) -> Result<Vec<TaskRow>>;
-    /// Forgets what those branches have ruled out.
-    async fn forget_skips(&mut self, run_key: i64, branches: &[String]) -> Result<()>;
+    /// Forgets what those instances of branches have ruled out.
+    async fn forget_skips(&mut self, run_key: i64, branches: &[RuledRow]) -> Result<()>;
     /// The XComs of a task under a key, by map index, as JSON.
     async fn outputs(&mut self, run_key: i64, task_id: &str, key: &str) -> Result<Vec<(i32, String)>>;
     async fn count_instances(&mut self, run_key: i64, task_id: &str) -> Result<i64>;

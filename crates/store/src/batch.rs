@@ -292,6 +292,14 @@ pub(crate) struct MarkRow {
 /// All map indices, -1 of what is not mapped among them.
 pub(crate) const EVERY_INDEX: (i32, i32) = (-1, i32::MAX);
 
+/// What an instance of a branch may have ruled out: instances of other tasks, by map index.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RuledRow {
+    pub(crate) branch: String,
+    pub(crate) map_from: i32,
+    pub(crate) map_to: i32,
+}
+
 /// Counters of the direct upstream, counted anew.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CounterRow {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::output::ReaderGone;
+
 /// How a command ended that did what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -41,8 +43,7 @@ pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Failure) => ExitCode::from(1),
         Ok(Outcome::Invalid) => ExitCode::from(2),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // Whoever reads our output has seen enough, as with `towpath runs list | head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_of_reader(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // When stderr is gone as well there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -51,11 +52,12 @@ pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether it is our own output that could not be written, since nobody reads it.
+fn is_of_reader(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+        .any(|cause| cause.get_ref().is_some_and(|inner| inner.is::<ReaderGone>()))
 }
 
 #[cfg(test)]
@@ -64,10 +66,13 @@ mod tests {
     use anyhow::Context;
 
     #[test]
-    fn only_a_broken_pipe_is_forgiven() {
-        let error = |kind| anyhow::Error::from(std::io::Error::from(kind)).context("writing");
-        assert!(is_broken_pipe(&error(std::io::ErrorKind::BrokenPipe)));
-        assert!(!is_broken_pipe(&error(std::io::ErrorKind::StorageFull)));
+    fn only_a_reader_that_has_gone_is_forgiven() {
+        use std::io::{Error, ErrorKind};
+        let of = |error: Error| is_of_reader(&anyhow::Error::from(error).context("writing"));
+        assert!(of(Error::new(ErrorKind::BrokenPipe, ReaderGone)));
+        // A pipe to a process of ours, or a connection.
+        assert!(!of(ErrorKind::BrokenPipe.into()));
+        assert!(!of(ErrorKind::StorageFull.into()));
     }
 
     #[test]

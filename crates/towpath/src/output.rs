@@ -83,10 +83,7 @@ pub(crate) fn data(format: Format, value: &impl Serialize) -> anyhow::Result<()>
 /// # Errors
 /// When stdout cannot be written to.
 pub(crate) fn line(line: impl AsRef<str>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_ref().as_bytes())?;
-    stdout.write_all(b"\n")?;
-    stdout.flush()
+    write(&[line.as_ref(), "\n"])
 }
 
 /// Prints text as it is.
@@ -94,9 +91,29 @@ pub(crate) fn line(line: impl AsRef<str>) -> io::Result<()> {
 /// # Errors
 /// When stdout cannot be written to.
 pub(crate) fn text(text: &str) -> io::Result<()> {
+    write(&[text])
+}
+
+/// Whoever has read our output has seen enough, as with `towpath runs list | head`.
+#[derive(Debug)]
+pub(crate) struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
+fn write(texts: &[&str]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    let written = texts.iter().try_for_each(|text| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        // Told apart from every other pipe that may break.
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone),
+        _ => error,
+    })
 }
 
 /// Says something on the side, to stderr: it is no part of the result.

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use towpath_model::asset::Condition;
 use towpath_model::params::Param;
 use towpath_model::state::RunState;
 use towpath_store::{Datum, Listing, RunField};
@@ -67,7 +68,7 @@ pub(crate) async fn get(
         dag: DagReply::read(&state, record, &broken).await?,
         catchup: spec.catchup,
         dag_run_timeout: spec.dagrun_timeout.map(iso_duration),
-        asset_expression: None,
+        asset_expression: spec.asset_schedule.as_ref().map(Condition::expression),
         doc_md: spec.doc_md.clone(),
         start_date: spec.start_date,
         end_date: spec.end_date,

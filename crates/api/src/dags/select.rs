@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use strum::IntoEnumIterator;
 use towpath_auth::Visible;
+use towpath_model::dag::ASSET_SCHEDULE;
 use towpath_model::state::RunState;
 use towpath_store::{Compare, DagFilter, DagRecord, Page, RunRecord};
 
@@ -164,7 +165,7 @@ impl Selection {
             // Nobody has favourites.
             && self.favorite != Some(true)
             && (self.timetables.is_empty() || self.timetables.iter().any(|name| record.schedule.contains(name.as_str())))
-            && self.asset_schedule.is_none_or(|asked| asked == record.schedule.starts_with("asset"))
+            && self.asset_schedule.is_none_or(|asked| asked == record.schedule.starts_with(ASSET_SCHEDULE))
     }
 
     fn fits_run(&self, run: Option<&RunRecord>) -> bool {

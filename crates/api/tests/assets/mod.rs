@@ -38,6 +38,28 @@ async fn delete(server: &Server, path: &str) -> u16 {
 }
 
 #[tokio::test]
+async fn dags_say_what_they_wait_for() {
+    for server in Server::all().await {
+        prepare(&server).await;
+        for (asked, expected) in [("true", true), ("false", false)] {
+            let found = server.get(&format!("/api/v2/dags?has_asset_schedule={asked}&limit=100")).await.json();
+            let found = found["dags"].as_array().unwrap();
+            assert!(found.iter().any(|dag| dag["dag_id"] == "user") == expected, "{asked}: {found:?}");
+            assert!(found.iter().any(|dag| dag["dag_id"] == "maker") != expected, "{asked}: {found:?}");
+        }
+        let details = async |dag_id: &str| server.get(&format!("/api/v2/dags/{dag_id}/details")).await.json();
+        assert_eq!(
+            details("user").await["asset_expression"],
+            json!({"all": [
+                {"asset": {"uri": "s3://orders", "name": "orders", "group": "crm"}},
+                {"asset": {"uri": "leads", "name": "leads", "group": "asset"}},
+            ]})
+        );
+        assert_eq!(details("maker").await["asset_expression"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn from_the_list_to_the_run() {
     for server in Server::all().await {
         prepare(&server).await;

@@ -9,7 +9,7 @@ use towpath_model::teardown;
 use towpath_model::trigger_rule::UpstreamCounts;
 
 use super::Step;
-use crate::batch::{ClearRow, CounterRow, EVERY_INDEX, Instance, MarkRow};
+use crate::batch::{ClearRow, CounterRow, EVERY_INDEX, Instance, MarkRow, RuledRow};
 use crate::engine::report::ReportOutcome;
 use crate::records::TaskKey;
 use crate::wake::Topic;
@@ -330,7 +330,8 @@ impl Step<'_> {
         if self.tx.clear_tasks(&rows).await? != rows.len() as u64 {
             return Err(Error::Stale("a task has just been claimed".into()));
         }
-        let branches: Vec<String> = ids.into_iter().map(str::to_owned).collect();
+        let branches: Vec<RuledRow> =
+            chosen.iter().map(|it| super::expand::ruled(&dag, &it.key)).collect::<BTreeSet<_>>().into_iter().collect();
         self.tx.forget_skips(run_key, &branches).await
     }
 

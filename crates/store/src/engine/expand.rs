@@ -5,13 +5,21 @@ use std::pin::Pin;
 
 use serde_json::Value;
 use towpath_model::branch::{self, Skips};
+use towpath_model::dag::Dag;
 use towpath_model::expand::{Expand, ExpandError};
 use towpath_model::state::TaskState;
 
 use super::Step;
-use crate::batch::{EVERY_INDEX, Element, MoveRow, TaskRow, json};
+use crate::batch::{EVERY_INDEX, Element, MoveRow, RuledRow, TaskRow, json};
 use crate::records::TaskKey;
 use crate::{Error, Result};
+
+/// Where an instance of a branch can rule something out: in a mapped group at its own index alone.
+pub(super) fn ruled(dag: &Dag, key: &TaskKey) -> RuledRow {
+    let in_group = dag.task(&key.task_id).is_some_and(|task| task.map_group.is_some());
+    let (map_from, map_to) = if in_group { (key.map_index, key.map_index) } else { EVERY_INDEX };
+    RuledRow { branch: key.task_id.clone(), map_from, map_to }
+}
 
 impl Step<'_> {
     /// Skips what a branch has ruled out.
@@ -26,8 +34,8 @@ impl Step<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let indices = if in_group { (key.map_index, key.map_index) } else { EVERY_INDEX };
-        let rows = self.tx.skip_by(key.run_key, &ids, indices, &key.task_id).await?;
+        let RuledRow { branch, map_from, map_to } = ruled(&run.dag, key);
+        let rows = self.tx.skip_by(key.run_key, &ids, (map_from, map_to), &branch).await?;
         self.decide(rows).await
     }
 

@@ -9,8 +9,9 @@ pub(super) const SKIP_BY: &str = "
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed,
         true AS skipped, t.map_value IS NOT NULL AS expanded";
 pub(super) const FORGET_SKIPS: &str = "
-    UPDATE task_instance SET skipped_by = NULL
-    WHERE run_key = $1 AND skipped_by = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))";
+    UPDATE task_instance AS t SET skipped_by = NULL
+    FROM jsonb_to_recordset($2::jsonb) AS o (branch text, map_from int, map_to int)
+    WHERE t.run_key = $1 AND t.skipped_by = o.branch AND t.map_index BETWEEN o.map_from AND o.map_to";
 pub(super) const OUTPUTS: &str = "
     SELECT map_index, value FROM xcom WHERE run_key = $1 AND task_id = $2 AND key = $3 ORDER BY map_index";
 pub(super) const COUNT_INSTANCES: &str = "SELECT count(*) FROM task_instance WHERE run_key = $1 AND task_id = $2";

@@ -10,7 +10,7 @@ use super::tasks::{key, task};
 use super::{count, word};
 use crate::Result;
 use crate::backend::FlowStatements;
-use crate::batch::{ClearRow, CounterRow, Element, Instance, MarkRow, TaskRow, json};
+use crate::batch::{ClearRow, CounterRow, Element, Instance, MarkRow, RuledRow, TaskRow, json};
 use crate::time::Ts;
 
 fn instance(row: &DbRow) -> Result<Instance> {
@@ -35,7 +35,7 @@ impl FlowStatements for Tx {
         query.fetch_all(&mut *self.conn).await?.iter().map(task).collect()
     }
 
-    async fn forget_skips(&mut self, run_key: i64, branches: &[String]) -> Result<()> {
+    async fn forget_skips(&mut self, run_key: i64, branches: &[RuledRow]) -> Result<()> {
         sqlx::query(sql::FORGET_SKIPS).bind(run_key).bind(json(branches)).execute(&mut *self.conn).await?;
         Ok(())
     }

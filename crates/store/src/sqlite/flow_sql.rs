@@ -9,8 +9,10 @@ pub(super) const SKIP_BY: &str = "
         up_total, up_success, up_failed, up_skipped, up_upstream_failed, up_removed,
         1 AS skipped, map_value IS NOT NULL AS expanded";
 pub(super) const FORGET_SKIPS: &str = "
-    UPDATE task_instance SET skipped_by = NULL
-    WHERE run_key = $1 AND skipped_by IN (SELECT value FROM json_each($2))";
+    UPDATE task_instance AS t SET skipped_by = NULL
+    FROM (SELECT value ->> 'branch' AS branch, value ->> 'map_from' AS map_from, value ->> 'map_to' AS map_to
+        FROM json_each($2)) AS o
+    WHERE t.run_key = $1 AND t.skipped_by = o.branch AND t.map_index BETWEEN o.map_from AND o.map_to";
 pub(super) const OUTPUTS: &str = "
     SELECT map_index, value FROM xcom WHERE run_key = $1 AND task_id = $2 AND key = $3 ORDER BY map_index";
 pub(super) const COUNT_INSTANCES: &str = "SELECT count(*) FROM task_instance WHERE run_key = $1 AND task_id = $2";

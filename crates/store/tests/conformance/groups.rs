@@ -155,6 +155,24 @@ async fn a_branch_in_a_group_speaks_of_its_own_instance(store: Store) {
     assert_eq!(found["after"], "queued", "nothing outside of the group is ruled out");
     drain(&store, 1, |_| ReportOutcome::Success).await;
     assert_eq!(all(&store, run).await["end"], "success");
+    // One instance decides anew; what the others have ruled out stays so when it is cleared.
+    let one = vec![("g.pick".into(), Some(0))];
+    let cleared = |tasks| Selection { tasks, downstream: true, ..Selection::default() };
+    store.clear(run, &cleared(one), false, time(8)).await.expect("it is cleared");
+    let ways = ["g.left", "g.right"].map(|id| (id.to_owned(), None)).to_vec();
+    store.clear(run, &cleared(ways), false, time(9)).await.expect("they are cleared");
+    store.start_queued_runs(time(10)).await.expect("runs start");
+    let mut again = claims(&store, worker).await;
+    let pick = again.remove(&("g.pick".into(), 0)).expect("it runs again");
+    for other in again.values() {
+        succeed(&store, other).await;
+    }
+    end(&store, &pick, ReportOutcome::Branched { skips: Skips::AllExcept(vec!["g.right".to_owned()]) }).await;
+    drain(&store, 1, |_| ReportOutcome::Success).await;
+    let found = all(&store, run).await;
+    let of = |id: &str| (0..3).map(|i| found[&format!("{id}[{i}]")].clone()).collect::<Vec<_>>();
+    assert_eq!(of("g.left"), ["skipped", "skipped", "success"]);
+    assert_eq!(of("g.right"), ["success", "success", "skipped"]);
 }
 
 async fn what_follows_waits_for_all_instances(store: Store) {
