@@ -57,7 +57,7 @@ fn is_of_reader(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.get_ref().is_some_and(|inner| inner.is::<ReaderGone>()))
+        .any(|cause| cause.get_ref().and_then(|inner| inner.downcast_ref::<ReaderGone>()).is_some())
 }
 
 #[cfg(test)]
