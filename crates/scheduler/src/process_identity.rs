@@ -117,6 +117,12 @@ impl fmt::Display for ProcessMark {
     }
 }
 
+/// Whether no process `pid` runs in sight of this one; false as well when that cannot be told.
+#[must_use]
+pub fn has_ended(pid: u32) -> bool {
+    matches!(Stat::read(pid), Stat::Missing | Stat::Found { is_over: true, .. })
+}
+
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stat {

@@ -6,11 +6,17 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use towpath_scheduler::process_identity;
 
 /// The lock's file in the data folder.
 const FILE: &str = "towpath.lock";
+/// How long a lock is waited for whose holder has ended. A process that was killed while it
+/// started another one leaves the lock to its copy, which drops it as soon as it becomes a program.
+const INHERITED: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(5);
 
 /// The data folder belongs to this process until this is dropped.
 #[derive(Debug)]
@@ -32,22 +38,25 @@ impl DataFolderLock {
             .write(true)
             .open(&path)
             .with_context(|| format!("cannot write to the data folder `{}`", folder.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).unwrap_or_default();
-                let holder = match pid.trim() {
-                    "" => "another process".to_owned(),
-                    pid => format!("process {pid}"),
-                };
-                bail!(
-                    "the data folder `{}` is in use by {holder}; stop that one, or give this one a folder of its own with --data-dir",
-                    folder.display()
-                );
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    if holder.is_some_and(process_identity::has_ended) && start.elapsed() < INHERITED {
+                        std::thread::sleep(POLL);
+                        continue;
+                    }
+                    let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                    bail!(
+                        "the data folder `{}` is in use by {holder}; stop that one, or give this one a folder of its own with --data-dir",
+                        folder.display()
+                    );
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+                }
             }
         }
         file.set_len(0)
@@ -56,6 +65,13 @@ impl DataFolderLock {
             .with_context(|| format!("cannot write to `{}`", path.display()))?;
         Ok(Self { _file: file })
     }
+}
+
+/// The process that took the lock last, as it wrote into the file.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut pid = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut pid)).ok()?;
+    pid.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -70,5 +86,20 @@ mod tests {
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
         DataFolderLock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_a_killed_process_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut killed = std::process::Command::new("true").spawn().unwrap();
+        killed.wait().unwrap();
+        let copy = DataFolderLock::acquire(folder.path()).unwrap();
+        std::fs::write(folder.path().join(FILE), format!("{}\n", killed.id())).unwrap();
+        let copy = std::thread::spawn(move || {
+            std::thread::sleep(POLL * 20);
+            drop(copy);
+        });
+        DataFolderLock::acquire(folder.path()).unwrap();
+        copy.join().unwrap();
     }
 }
