@@ -116,7 +116,7 @@ pub(crate) const SUMMARIES: &[(&str, &str)] = &[
     ("variables::list", "List variables"),
     ("variables::patch", "Change a variable"),
     ("variables::post", "Create a variable"),
-    ("webhooks::call", "Start a run by a signed request"),
+    ("webhooks::call::call", "Start a run by a signed request"),
     ("webhooks::delete", "Revoke the webhook secret of a DAG"),
     ("webhooks::get", "Get what is known of the webhook of a DAG"),
     ("webhooks::put", "Make the webhook secret of a DAG, or another one; it is shown once"),
@@ -174,5 +174,5 @@ pub(crate) const MEDIA: &[(&str, &[&str])] = &[
 pub(crate) const RAW_BODIES: &[(&str, &str, &str)] = &[
     ("dag_files::put", "application/yaml", "The text of the file"),
     ("dag_files::validate", "application/yaml", "The text of the file"),
-    ("webhooks::call", "application/json", "Becomes the conf of the run, or a part of it"),
+    ("webhooks::call::call", "application/json", "Becomes the conf of the run, or a part of it"),
 ];
