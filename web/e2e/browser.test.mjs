@@ -170,7 +170,7 @@ test("every page is accessible, fits a phone and makes the console say nothing",
   const run = new URL(await trigger(page)).pathname;
   await page.locator("#state .s-success, #state .s-failed").waitFor();
   const of = ["", "/graph", "/gantt", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/audit", "/trigger"];
-  const paths = ["/", "/dags", "/runs", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`];
+  const paths = ["/", "/dags", "/runs", "/docs", "/account", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`];
   paths.push(...["connections", "variables", "pools", "workers", "users", "audit", "config"].map((view) => `/admin/${view}`));
   await page.goto(`${base}/assets`);
   paths.push("/assets", await page.locator("a.id", { hasText: "flour" }).getAttribute("href"));
@@ -229,7 +229,7 @@ test("a task instance is looked at and cleared beside the grid and the graph", a
   await page.keyboard.press("Enter");
   await panel.getByRole("link", { name: "Clear" }).click();
   await panel.getByRole("button", { name: /^Clear \d task instances?$/ }).click();
-  await panel.getByText("Try 2").waitFor();
+  await panel.getByRole("link", { name: /^Try 2 / }).waitFor();
   await panel.locator("#instance:not([data-busy])").waitFor();
   assert.match(page.url(), /\/dags\/mill#task=/);
   // The page with the same address shows the same.
