@@ -215,16 +215,36 @@ pub(crate) async fn connection(attempt: &Attempt) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// The connection of this id; its secrets are masked in the attempt's log from here on.
+/// The connection of this id, or the one that a URI in its place describes; its secrets are masked in the attempt's
+/// log from here on.
 ///
 /// # Errors
-/// When there is none, or the services do not answer.
+/// When there is none, the URI is wrong or holds a password, or the services do not answer.
 pub async fn named_connection(attempt: &Attempt, conn_id: &str) -> Result<Connection, Error> {
+    if conn_id.contains("://") {
+        return open_connection(conn_id);
+    }
     let found = attempt.services.connection(conn_id).await;
     let found = found.map_err(|error| Error::passing(format!("connection `{conn_id}` cannot be read: {error}")))?;
     let create = "create it with `towpath connections add`";
     let connection = found.ok_or_else(|| Error::lasting(format!("connection `{conn_id}` does not exist; {create}")))?;
     connection.secrets().iter().for_each(|secret| attempt.log.secrets().add(secret));
+    Ok(connection)
+}
+
+/// A connection without a secret needs no entry of its own: its URI stands in the DAG file.
+fn open_connection(uri: &str) -> Result<Connection, Error> {
+    // Named by its scheme only until it is known to hold no password.
+    let scheme = uri.split_once("://").map_or(uri, |(scheme, _)| scheme);
+    let mut connection =
+        Connection::from_uri(&format!("{scheme}://..."), uri).map_err(|error| Error::lasting(error.to_string()))?;
+    if !connection.secrets().is_empty() {
+        return Err(Error::lasting(format!(
+            "`connection: {scheme}://...` holds a secret, which everybody can read who can read the DAG file; \
+             create a connection with `towpath connections add` and write its id"
+        )));
+    }
+    uri.clone_into(&mut connection.conn_id);
     Ok(connection)
 }
 

@@ -167,10 +167,11 @@ async fn waited<T>(place: String, opening: impl Future<Output = Result<T, sqlx::
     }
 }
 
-/// Opens a SQLite file; to be called where blocking is allowed. With `create` one that is missing is made.
+/// Opens a SQLite file; to be called where blocking is allowed. With `create` one that is missing is made, and its
+/// folder.
 ///
 /// # Errors
-/// When there is no such file or folder, or it is no database.
+/// When there is no such file, its folder cannot be made, or it is no database.
 pub fn open_sqlite(path: &Path, create: bool) -> Result<rusqlite::Connection, Error> {
     let shown = path.display();
     if !create && !path.is_file() {
@@ -178,7 +179,10 @@ pub fn open_sqlite(path: &Path, create: bool) -> Result<rusqlite::Connection, Er
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        return Err(Error::passing(format!("the SQLite file `{shown}`: there is no folder `{}`", folder.display())));
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let folder = folder.display();
+            Error::passing(format!("the SQLite file `{shown}`: the folder `{folder}` cannot be made: {error}"))
+        })?;
     }
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);

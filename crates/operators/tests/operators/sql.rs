@@ -184,11 +184,30 @@ async fn errors_name_the_thing_and_the_way_out() {
     check("redis://x", "connection `db` is of type `redis`; databases are postgres, sqlite and mysql").await;
     check("postgres://me:hunter2@127.0.0.1:1/x", "connection `db`: the database at 127.0.0.1:1 does not answer").await;
     check("mysql://me:hunter2@127.0.0.1:1/x", "connection `db`: the database at 127.0.0.1:1 does not answer").await;
-    check("sqlite:////no/such/folder/x.db", "there is no folder `/no/such/folder`").await;
+    check("sqlite:////dev/null/x.db", "the folder `/dev/null` cannot be made").await;
     let missing = Sql.execute(&Fixture::new().attempt("sql", json!({"sql": "select 1", "connection": "none"}))).await;
     assert!(
         matches!(missing, Outcome::Failed { error, retry: false } if error.starts_with("connection `none` does not exist"))
     );
+}
+
+#[tokio::test]
+async fn a_uri_without_a_secret_stands_in_the_task_itself() {
+    let run = async |uri: &str, sql: &str| {
+        let args = json!({"sql": sql, "connection": uri, "handler": "scalar"});
+        Sql.execute(&Fixture::new().attempt("sql", args)).await
+    };
+    // Its folder is made with it.
+    let made = run("sqlite:///new/shop.db", "create table t as select 7 as id; select id from t").await;
+    assert_eq!(made, Outcome::Success { value: Some(json!(7)) });
+    for uri in ["postgres://me:hunter2@db/shop", "mysql://db/shop?api_key=hunter2"] {
+        match run(uri, "select 1").await {
+            Outcome::Failed { error, retry: false } => {
+                assert!(error.contains("holds a secret") && !error.contains("hunter2"), "{error}");
+            }
+            other => panic!("{uri}: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

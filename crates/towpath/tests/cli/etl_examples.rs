@@ -128,11 +128,6 @@ fn more_than_memory_is_sorted_grouped_and_deduplicated() {
 #[test]
 fn a_table_goes_from_one_database_to_another_as_often_as_one_likes() {
     let (environment, file, _) = prepare("database_to_database");
-    std::fs::create_dir_all(environment.path().join("warehouse")).unwrap();
-    for name in ["shop", "reports"] {
-        let uri = format!("sqlite:///{}/warehouse/{name}.db", environment.path().display());
-        environment.ok(&["connections", "add", name, "--uri", &uri]);
-    }
     for _ in 0..2 {
         environment.ok(&["run", &file]);
     }

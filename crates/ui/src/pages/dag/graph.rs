@@ -376,8 +376,9 @@ fn label(dag: &Dag, from: &Block, to: &Block) -> Option<String> {
         list.into_iter().find_map(|(name, input)| (input == Input::Task(before.task_id.clone())).then_some(name))
     });
     if let Some(name) = name {
-        // An only input has no name of its own: the data set has that of the task.
-        return Some(short(&shown(if name == "input" { &before.task_id } else { &name })));
+        // A name that only repeats the task is not worth the room.
+        let repeats = name == "input" || name == before.task_id || before.task_id.ends_with(&format!(".{name}"));
+        return Some(if repeats { "data".to_owned() } else { short(&shown(&name)) });
     }
     let follows = |argument: &str| match before.args.get(argument) {
         Some(Value::Array(tasks)) => tasks.iter().any(|task| is_of(task, &after.task_id)),
