@@ -23,14 +23,34 @@ async fn main() -> Result<()> {
     let chain = bash_baseline("for i in $(seq 40); do bash -c true; done")?;
     let wide = bash_baseline("seq 1000 | xargs -P2 -n1 bash -c true")?;
     println!("without orchestration: 40 x bash -c true {chain:.3} s; 1,000 x with xargs -P2 {wide:.3} s\n");
-    for dialect in ["sqlite", "postgres"] {
+    let chosen = chosen()?;
+    for dialect in DIALECTS.into_iter().filter(|dialect| is_chosen(&chosen, &DIALECTS, dialect)) {
         println!("{dialect}");
-        if let Err(error) = measure(dialect, chain, wide).await {
+        if let Err(error) = measure(dialect, &chosen, chain, wide).await {
             println!("  stopped: {error:#}");
         }
         println!();
     }
     Ok(())
+}
+
+const DIALECTS: [&str; 2] = ["sqlite", "postgres"];
+const PARTS: [&str; 3] = ["tasks", "control-flow", "files"];
+
+/// The databases and parts that are named on the command line.
+fn chosen() -> Result<Vec<String>> {
+    // Cargo adds `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let known = [&DIALECTS[..], &PARTS[..]].concat();
+    match words.iter().find(|word| !known.contains(&word.as_str())) {
+        Some(word) => bail!("there is no `{word}` to measure; known are {}", known.join(", ")),
+        None => Ok(words),
+    }
+}
+
+/// Whether `word` is to be measured: all of its kind are where none of them is named.
+fn is_chosen(chosen: &[String], kind: &[&str], word: &str) -> bool {
+    chosen.iter().any(|one| one == word) || !chosen.iter().any(|one| kind.contains(&one.as_str()))
 }
 
 fn bash_baseline(script: &str) -> Result<f64> {
@@ -44,18 +64,32 @@ fn bash_baseline(script: &str) -> Result<f64> {
     Ok(best)
 }
 
-async fn measure(dialect: &str, chain: f64, wide: f64) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    write_dags(&folder.path().join("dags"))?;
-    let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
-    let daemon = Daemon::start(folder.path(), database.as_ref().map(|db| db.url.as_str())).await?;
+async fn measure(dialect: &str, chosen: &[String], chain: f64, wide: f64) -> Result<()> {
+    for part in PARTS.into_iter().filter(|part| is_chosen(chosen, &PARTS, part)) {
+        let folder = tempfile::tempdir()?;
+        let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
+        let url = database.as_ref().map(|db| db.url.as_str());
+        match part {
+            "tasks" => tasks(folder.path(), url, chain, wide).await?,
+            "control-flow" => control_flow(folder.path(), url).await?,
+            _ => many_files(folder.path(), url).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What a task costs, and a daemon that has nothing to do.
+async fn tasks(folder: &Path, database: Option<&str>, chain: f64, wide: f64) -> Result<()> {
+    write_dags(&folder.join("dags"))?;
+    let daemon = Daemon::start(folder, database).await?;
+    let is_sqlite = database.is_none();
     row("`up` to the first answer", daemon.first_answer.as_secs_f64(), "0.3 s", None);
     daemon.wait_for_dags(7).await?;
     daemon.timed("warm_up", 1).await?;
     daemon.timed("warm_python", 1).await?;
 
     let seconds = daemon.timed("chain", 3).await?;
-    row("chain of 40 `bash true`", seconds, if dialect == "sqlite" { "0.3 s" } else { "0.5 s" }, Some(seconds / chain));
+    row("chain of 40 `bash true`", seconds, if is_sqlite { "0.3 s" } else { "0.5 s" }, Some(seconds / chain));
     for (dag, what) in [("wide", "1,000 independent `bash true`"), ("wide_64", "  with max_active_tasks: 64")] {
         let seconds = daemon.timed(dag, 3).await?;
         row(what, seconds, "1.5x", Some(seconds / wide));
@@ -68,20 +102,12 @@ async fn measure(dialect: &str, chain: f64, wide: f64) -> Result<()> {
     println!(
         "  {:<38} {rate:>9.0}/s   bar {}",
         "`empty` tasks, DAGs of 1,000",
-        if dialect == "sqlite" { "20,000/s" } else { "10,000/s" }
+        if is_sqlite { "20,000/s" } else { "10,000/s" }
     );
 
     let (megabytes, percent) = daemon.idle(Duration::from_secs(10))?;
     println!("  {:<38} {megabytes:>8.1} MB, {percent:.2}% of a core   bar 40 MB, 1%", "idle, after all of that");
-    drop(daemon);
-
-    let flow = tempfile::tempdir()?;
-    let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
-    control_flow(flow.path(), database.as_ref().map(|db| db.url.as_str())).await?;
-
-    let many = tempfile::tempdir()?;
-    let database = if dialect == "postgres" { Some(towpath_testkit::postgres().await) } else { None };
-    many_files(many.path(), database.as_ref().map(|db| db.url.as_str())).await
+    Ok(())
 }
 
 fn row(what: &str, seconds: f64, bar: &str, ratio: Option<f64>) {

@@ -1,6 +1,8 @@
 //! The statements of the engine, for PostgreSQL. `../sqlite/sql.rs` has the same names in the same order.
 //!
-//! Batches come as one JSON array in `$1`: one round trip and one plan, whatever their size.
+//! Batches come as one JSON array in `$1`: one round trip and one plan, whatever their size. Where it only counts that
+//! there is a row, `(SELECT true ... LIMIT 1)` asks the index once; of EXISTS the planner may make a join that reads a
+//! hundred thousand waiting tasks while its statistics are old.
 
 // --- runs
 
@@ -133,13 +135,21 @@ pub(super) const BLOCKED_BY_POOL: &str = "
         t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.pool = $1 AND t.state = 'scheduled' AND t.blocked_by = 'pool'
     ORDER BY t.priority DESC, t.run_order, t.run_key, t.task_id LIMIT $2";
-pub(super) const BLOCKED_POOLS: &str =
-    "SELECT DISTINCT pool FROM task_instance WHERE state = 'scheduled' AND blocked_by = 'pool'";
+/// Looks each pool up in the index instead of reading all who wait.
+pub(super) const BLOCKED_POOLS: &str = "
+    WITH RECURSIVE found AS (
+        SELECT min(pool) AS pool FROM task_instance WHERE state = 'scheduled' AND blocked_by = 'pool'
+        UNION ALL
+        SELECT (SELECT min(t.pool) FROM task_instance t
+            WHERE t.state = 'scheduled' AND t.blocked_by = 'pool' AND t.pool > found.pool)
+        FROM found WHERE found.pool IS NOT NULL)
+    SELECT pool FROM found WHERE pool IS NOT NULL";
 /// Runs that could queue something: the safety net behind the promotion in every step.
 pub(super) const BLOCKED_RUNS: &str = "
     SELECT r.key FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
     WHERE r.state = 'running' AND (NOT d.is_paused OR r.queue IS NOT NULL)
-        AND EXISTS (SELECT 1 FROM task_instance t WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'run')
+        AND (SELECT true FROM task_instance t
+            WHERE t.run_key = r.key AND t.state = 'scheduled' AND t.blocked_by = 'run' LIMIT 1)
         AND r.max_active_tasks > (SELECT count(*) FROM task_instance t
             WHERE t.run_key = r.key AND t.state IN ('queued', 'running', 'restarting'))
     ORDER BY r.key LIMIT 1000";
@@ -153,8 +163,8 @@ pub(super) const LIVE: &str = "
     SELECT NULL, pool, sum(pool_slots)::bigint FROM task_instance
     WHERE state IN ('queued', 'running', 'restarting') GROUP BY pool
     UNION ALL
-    SELECT NULL, p.name, NULL FROM pool p WHERE EXISTS (SELECT 1 FROM task_instance t
-        WHERE t.pool = p.name AND t.state = 'scheduled' AND t.blocked_by = 'pool')";
+    SELECT NULL, p.name, NULL FROM pool p WHERE (SELECT true FROM task_instance t
+        WHERE t.pool = p.name AND t.state = 'scheduled' AND t.blocked_by = 'pool' LIMIT 1)";
 pub(super) const LOCK_POOLS: &str = "
     SELECT name, slots::bigint AS slots FROM pool
     WHERE name = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb))) ORDER BY name FOR NO KEY UPDATE";
@@ -181,8 +191,8 @@ pub(super) const CLAIM: &str = "
 pub(super) const UNFINISHED: &str = "
     SELECT r.key FROM dag_run r
     WHERE r.key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
-        AND EXISTS (SELECT 1 FROM task_instance t WHERE t.run_key = r.key AND t.state IN
-            ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred'))";
+        AND (SELECT true FROM task_instance t WHERE t.run_key = r.key AND t.state IN
+            ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred') LIMIT 1)";
 pub(super) const FAILED_TASKS: &str =
     "SELECT task_id, state FROM task_instance WHERE run_key = $1 AND state IN ('failed', 'upstream_failed')";
 pub(super) const DUE_TIMERS: &str = "

@@ -142,8 +142,15 @@ pub(super) const BLOCKED_BY_POOL: &str = "
         t.skipped_by IS NOT NULL AS skipped, t.map_value IS NOT NULL AS expanded
     FROM task_instance t WHERE t.pool = $1 AND t.state = 'scheduled' AND t.blocked_by = 'pool'
     ORDER BY t.priority DESC, t.run_order, t.run_key, t.task_id LIMIT $2";
-pub(super) const BLOCKED_POOLS: &str =
-    "SELECT DISTINCT pool FROM task_instance WHERE state = 'scheduled' AND blocked_by = 'pool'";
+/// Looks each pool up in the index instead of reading all who wait.
+pub(super) const BLOCKED_POOLS: &str = "
+    WITH RECURSIVE found AS (
+        SELECT min(pool) AS pool FROM task_instance WHERE state = 'scheduled' AND blocked_by = 'pool'
+        UNION ALL
+        SELECT (SELECT min(t.pool) FROM task_instance t
+            WHERE t.state = 'scheduled' AND t.blocked_by = 'pool' AND t.pool > found.pool)
+        FROM found WHERE found.pool IS NOT NULL)
+    SELECT pool FROM found WHERE pool IS NOT NULL";
 /// Runs that could queue something: the safety net behind the promotion in every step.
 pub(super) const BLOCKED_RUNS: &str = "
     SELECT r.key FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
