@@ -140,6 +140,10 @@ impl<F> Default for Listing<F> {
 }
 
 impl Datum {
+    pub(crate) fn word(&self) -> Option<&'static str> {
+        if let Self::Word(word) = self { Some(word) } else { None }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

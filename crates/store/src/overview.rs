@@ -3,11 +3,11 @@
 //! Each of them reads by an index and no more columns than a picture needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use towpath_model::run::RunType;
 use towpath_model::state::{RunState, TaskState};
 
 use crate::records::{DagRecord, Page, RunRecord};
@@ -40,16 +40,22 @@ pub struct LineOf<'a> {
     pub task_id: &'a str,
 }
 
-/// A run as calendars and lists of times show it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunTime {
-    pub run_id: String,
+/// Runs of a DAG with a logical date (a due time for those without) in a quarter of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCount {
+    /// When the quarter begins.
+    pub at: DateTime<Utc>,
     pub state: RunState,
-    pub run_type: RunType,
-    pub logical_date: Option<DateTime<Utc>>,
-    pub run_after: DateTime<Utc>,
-    pub start_date: Option<DateTime<Utc>>,
-    pub end_date: Option<DateTime<Utc>>,
+    pub count: u32,
+}
+
+/// When a task ran in a run: from the start of its first instance to the end of its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskSpan {
+    pub run_key: i64,
+    pub task_id: String,
+    pub start_date: DateTime<Utc>,
+    pub end_date: DateTime<Utc>,
 }
 
 /// A run that the scheduler will create.
@@ -90,11 +96,13 @@ pub(crate) trait OverviewRows {
     async fn grid(&self, run_keys: &[i64]) -> Result<Vec<GridCell>>;
     async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>>;
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>>;
-    async fn run_times(&self, dag_id: &str, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunTime>>;
+    async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>>;
+    async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>>;
+    async fn dag_totals(&self) -> Result<(u64, u64)>;
     async fn failed_runs_since(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunRecord>>;
     async fn live_runs(&self, limit: u32) -> Result<Vec<RunRecord>>;
     async fn upcoming(&self, limit: u32) -> Result<Vec<Upcoming>>;
-    async fn ended_by_hour(&self, since: DateTime<Utc>) -> Result<Vec<HourCount>>;
+    async fn ended_by_hour(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<HourCount>>;
     async fn find_dags(&self, query: &DagQuery) -> Result<Page<DagRecord>>;
     /// Tags and owners of active DAGs, each pair as two JSON arrays.
     async fn labels(&self) -> Result<Vec<(Vec<String>, Vec<String>)>>;
@@ -138,12 +146,28 @@ impl Store {
         Ok(cells)
     }
 
-    /// The runs of a DAG that were due since then, newest first, `limit` at most.
+    /// How long the tasks of those runs took that have succeeded, without an order.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn run_times(&self, dag_id: &str, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunTime>> {
-        self.inner.backend.run_times(dag_id, since, limit).await
+    pub async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>> {
+        self.inner.backend.task_spans(run_keys).await
+    }
+
+    /// Runs of a DAG that were due in that time, counted; of more than `limit` the newest.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>> {
+        self.inner.backend.run_counts(dag_id, due, limit).await
+    }
+
+    /// How many DAGs there are, and how many of them are paused.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn dag_totals(&self) -> Result<(u64, u64)> {
+        self.inner.backend.dag_totals().await
     }
 
     /// Runs of all DAGs that were due since then and failed, newest first.
@@ -170,12 +194,12 @@ impl Store {
         self.inner.backend.upcoming(limit).await
     }
 
-    /// How many of the runs that were due since then ended in each hour.
+    /// How many runs ended in each hour from then to then.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ended_by_hour(&self, since: DateTime<Utc>) -> Result<Vec<HourCount>> {
-        self.inner.backend.ended_by_hour(since).await
+    pub async fn ended_by_hour(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<HourCount>> {
+        self.inner.backend.ended_by_hour(since, until).await
     }
 
     /// Active DAGs by id.

@@ -105,7 +105,7 @@ async fn tasks(folder: &Path, database: Option<&str>, chain: f64, wide: f64) -> 
         if is_sqlite { "20,000/s" } else { "10,000/s" }
     );
 
-    let (megabytes, percent) = daemon.idle(Duration::from_secs(10))?;
+    let (megabytes, percent) = daemon.idle(Duration::from_secs(30))?;
     println!("  {:<38} {megabytes:>8.1} MB, {percent:.2}% of a core   bar 40 MB, 1%", "idle, after all of that");
     Ok(())
 }
@@ -390,7 +390,8 @@ impl Daemon {
 
     /// Resident memory and share of a core while nothing happens.
     fn idle(&self, span: Duration) -> Result<(f64, f64)> {
-        std::thread::sleep(Duration::from_secs(3));
+        // What the last runs needed is given back some seconds later.
+        std::thread::sleep(Duration::from_secs(10));
         let proc = PathBuf::from(format!("/proc/{}", self.process.id()));
         let before = cpu_ticks(&proc)?;
         std::thread::sleep(span);

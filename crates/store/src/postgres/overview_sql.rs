@@ -20,9 +20,18 @@ pub(super) const GRID_OF_LINES: &str = "
     FROM task_instance t JOIN jsonb_to_recordset($2::jsonb) AS l (task_id text, line bigint) ON l.task_id = t.task_id
     WHERE t.run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     GROUP BY t.run_key, l.line, t.state";
-pub(super) const RUN_TIMES: &str = "
-    SELECT run_id, state, run_type, logical_date, run_after, start_date, end_date FROM dag_run
-    WHERE dag_id = $1 AND run_after >= $2 ORDER BY run_after DESC, key DESC LIMIT $3";
+/// How long tasks took that have succeeded, all instances of a task as one.
+pub(super) const TASK_SPANS: &str = "
+    SELECT run_key, task_id, min(start_date) AS start_date, max(end_date) AS end_date FROM task_instance
+    WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint)) AND state = 'success' AND try_number > 0
+        AND start_date IS NOT NULL AND end_date IS NOT NULL
+    GROUP BY run_key, task_id";
+/// The runs of a DAG by quarters of an hour: those are whole in every time zone.
+pub(super) const RUN_COUNTS: &str = "
+    SELECT floor(extract(epoch FROM at) / 900)::bigint AS quarter, state, count(*) AS count
+    FROM (SELECT COALESCE(logical_date, run_after) AS at, state FROM dag_run
+        WHERE dag_id = $1 AND run_after >= $2 AND run_after < $3 ORDER BY run_after DESC, key DESC LIMIT $4) AS r
+    GROUP BY 1, 2";
 pub(super) const FAILED_RUNS_SINCE: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
@@ -40,5 +49,7 @@ pub(super) const UPCOMING: &str = "
     ORDER BY next_run_after, dag_id LIMIT $1";
 pub(super) const ENDED_BY_HOUR: &str = "
     SELECT floor(extract(epoch FROM end_date) / 3600)::bigint AS hour, state, count(*) AS count FROM dag_run
-    WHERE end_date >= $1 GROUP BY 1, 2";
+    WHERE end_date >= $1 AND end_date <= $2 GROUP BY 1, 2";
+pub(super) const DAG_TOTALS: &str = "
+    SELECT count(*) AS active, COALESCE(sum(CASE WHEN is_paused THEN 1 ELSE 0 END), 0) AS paused FROM dag WHERE is_active";
 pub(super) const LABELS: &str = "SELECT DISTINCT tags, owners FROM dag WHERE is_active";

@@ -22,6 +22,15 @@ trait Column: Copy {
     fn is_of_version(self) -> bool;
     /// Whether `dag_run` must be joined for it.
     fn is_of_run(self) -> bool;
+    /// A condition that rows with one of those words fulfil as well, and that finds them in an index of few.
+    fn among_few(self, _words: &[&str]) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The condition of the first set that has all of `words`.
+fn smallest(words: &[&str], sets: &[(&[&str], &'static str)]) -> Option<&'static str> {
+    sets.iter().find(|(set, _)| words.iter().all(|word| set.contains(word))).map(|(_, condition)| *condition)
 }
 
 impl Column for RunField {
@@ -52,6 +61,11 @@ impl Column for RunField {
 
     fn is_of_run(self) -> bool {
         true
+    }
+
+    fn among_few(self, words: &[&str]) -> Option<&'static str> {
+        let active = "r.key IN (SELECT key FROM dag_run WHERE state IN ('queued', 'running'))";
+        if self == Self::State { smallest(words, &[(&["queued", "running"], active)]) } else { None }
     }
 }
 
@@ -85,6 +99,17 @@ impl Column for TaskField {
 
     fn is_of_run(self) -> bool {
         matches!(self, Self::DagId | Self::RunId | Self::LogicalDate | Self::RunAfter)
+    }
+
+    fn among_few(self, words: &[&str]) -> Option<&'static str> {
+        let live = "t.run_key IN (SELECT run_key FROM task_instance WHERE state IN ('queued', 'running', 'restarting'))";
+        let unfinished = "t.run_key IN (SELECT run_key FROM task_instance WHERE state IN \
+            ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred'))";
+        let sets: [(&[&str], _); 2] = [
+            (&["queued", "running", "restarting"], live),
+            (&["none", "scheduled", "up_for_retry", "up_for_reschedule", "deferred", "queued", "running", "restarting"], unfinished),
+        ];
+        if self == Self::State { smallest(words, &sets) } else { None }
     }
 }
 
@@ -124,6 +149,13 @@ fn narrow<F: Column>(query: &mut QueryBuilder<Db>, tests: &[(F, Test)]) {
     query.push(" WHERE 1 = 1");
     for (field, test) in tests {
         let column = field.text();
+        if let Test::Among(values) = test
+            && let Some(words) = values.iter().map(Datum::word).collect::<Option<Vec<_>>>()
+            && let Some(condition) = field.among_few(&words)
+            && !words.is_empty()
+        {
+            query.push(" AND ").push(condition);
+        }
         match test {
             Test::Among(values) if values.is_empty() => {
                 query.push(" AND 1 = 0");

@@ -1,5 +1,7 @@
 //! Narrow reads for pages that look over much at once.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Row as _};
@@ -8,9 +10,12 @@ use super::super::{Backend, Db, DbRow, overview_sql, queries};
 use super::{count, dags, json, reads, time, time_opt, word};
 use crate::Result;
 use crate::batch;
-use crate::overview::{DagQuery, GridCell, HourCount, LineOf, OverviewRows, RunTime, Upcoming};
+use crate::overview::{DagQuery, GridCell, HourCount, LineOf, OverviewRows, RunCount, TaskSpan, Upcoming};
 use crate::records::{DagRecord, Page, RunRecord};
 use crate::time::Ts;
+
+/// Seconds of a quarter of an hour.
+const QUARTER: i64 = 15 * 60;
 
 fn cell(row: &DbRow) -> Result<GridCell> {
     Ok(GridCell {
@@ -91,22 +96,35 @@ impl OverviewRows for Backend {
         rows.iter().map(|row| Ok((row.try_get::<i64, _>("line")? as usize, cell(row)?))).collect()
     }
 
-    async fn run_times(&self, dag_id: &str, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunTime>> {
-        let query = sqlx::query(overview_sql::RUN_TIMES).bind(dag_id).bind(Ts(since)).bind(i64::from(limit));
-        let rows = query.fetch_all(&self.readers).await?;
+    async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>> {
+        let rows = sqlx::query(overview_sql::TASK_SPANS).bind(batch::json(run_keys)).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
-                Ok(RunTime {
-                    run_id: row.try_get("run_id")?,
-                    state: word(row, "state")?,
-                    run_type: word(row, "run_type")?,
-                    logical_date: time_opt(row, "logical_date")?,
-                    run_after: time(row, "run_after")?,
-                    start_date: time_opt(row, "start_date")?,
-                    end_date: time_opt(row, "end_date")?,
+                Ok(TaskSpan {
+                    run_key: row.try_get("run_key")?,
+                    task_id: row.try_get("task_id")?,
+                    start_date: time(row, "start_date")?,
+                    end_date: time(row, "end_date")?,
                 })
             })
             .collect()
+    }
+
+    async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>> {
+        let query = sqlx::query(overview_sql::RUN_COUNTS).bind(dag_id).bind(Ts(due.start)).bind(Ts(due.end));
+        let rows = query.bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let quarter: i64 = row.try_get("quarter")?;
+                let at = DateTime::from_timestamp(quarter * QUARTER, 0).unwrap_or_default();
+                Ok(RunCount { at, state: word(row, "state")?, count: row.try_get::<i64, _>("count")? as u32 })
+            })
+            .collect()
+    }
+
+    async fn dag_totals(&self) -> Result<(u64, u64)> {
+        let row = sqlx::query(overview_sql::DAG_TOTALS).fetch_one(&self.readers).await?;
+        Ok((row.try_get::<i64, _>("active")? as u64, row.try_get::<i64, _>("paused")? as u64))
     }
 
     async fn failed_runs_since(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunRecord>> {
@@ -126,8 +144,9 @@ impl OverviewRows for Backend {
             .collect()
     }
 
-    async fn ended_by_hour(&self, since: DateTime<Utc>) -> Result<Vec<HourCount>> {
-        let rows = sqlx::query(overview_sql::ENDED_BY_HOUR).bind(Ts(since)).fetch_all(&self.readers).await?;
+    async fn ended_by_hour(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<HourCount>> {
+        let query = sqlx::query(overview_sql::ENDED_BY_HOUR).bind(Ts(since)).bind(Ts(until));
+        let rows = query.fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
                 Ok(HourCount {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::{DagQuery, GridCell, HourCount, LineOf, ReportOutcome, Store, Upcoming};
+use towpath_store::{DagQuery, GridCell, HourCount, LineOf, ReportOutcome, Store, TaskSpan, Upcoming};
 
 use crate::harness::{asks, both, claim_one, dag, ended, manual, sync, time, worker};
 
@@ -33,6 +33,14 @@ async fn a_grid_counts_instances_by_state(store: Store) {
     let [(7, cell)] = lines.as_slice() else { panic!("one cell of line 7: {lines:?}") };
     assert_eq!(key(cell), cells[0]);
     assert_eq!((cell.start_date, cell.end_date, cell.map_index), (Some(time(1)), Some(time(2)), -1));
+    let spans = store.task_spans(&[first.key, second.key]).await.expect("spans are read");
+    let span = |run_key, task_id: &str| TaskSpan {
+        run_key,
+        task_id: task_id.to_owned(),
+        start_date: time(1),
+        end_date: time(2),
+    };
+    assert_eq!(spans, [span(task.key.run_key, "a")]);
     let both = [of(0, "a"), of(0, "b"), of(1, "b")];
     let lines = store.grid_of_lines(&[other.key, task.key.run_key], &both).await.expect("a grid is read");
     let mut states: Vec<_> =
@@ -66,12 +74,24 @@ async fn runs_by_how_they_fare(store: Store) {
     );
     assert_eq!(ids(store.failed_runs_since(time(3_601), 10).await.expect("runs are read")), Vec::<String>::new());
     let hour = time(3_600).timestamp() / 3_600;
-    let counts = store.ended_by_hour(time(1)).await.expect("hours are read");
-    assert_eq!(counts, [HourCount { hour, state: RunState::Failed, count: 1 }]);
-    let times = store.run_times("d", time(0), 10).await.expect("times are read");
-    assert_eq!(times.len(), 2);
-    assert!(times.iter().any(|run| run.run_id == failed.run_id && run.end_date == Some(time(3_600))), "{times:?}");
-    assert_eq!(store.run_times("d", time(0) + TimeDelta::seconds(1), 10).await.expect("times are read"), []);
+    let counts = async |since, until| store.ended_by_hour(time(since), time(until)).await.expect("hours are read");
+    let once = [HourCount { hour, state: RunState::Failed, count: 1 }];
+    assert_eq!(counts(1, 90_000).await, once);
+    assert_eq!(counts(3_600, 3_600).await, once);
+    assert_eq!(counts(3_601, 90_000).await, []);
+    let due = async |seconds: i64, limit| {
+        let from = time(0) + TimeDelta::seconds(seconds);
+        let mut runs = store.run_counts("d", from..from + TimeDelta::hours(1), limit).await.expect("runs are counted");
+        runs.sort_by_key(|run| run.state.to_string());
+        runs.into_iter().map(|run| (run.at.timestamp(), run.state, run.count)).collect::<Vec<_>>()
+    };
+    let quarter = time(0).timestamp() / 900 * 900;
+    assert_eq!(due(0, 10).await, [(quarter, RunState::Failed, 1), (quarter, live.state, 1)]);
+    assert_eq!(due(0, 1).await, [(quarter, live.state, 1)]);
+    assert_eq!(due(1, 10).await, []);
+    assert_eq!(store.dag_totals().await.expect("DAGs are counted"), (1, 0));
+    store.set_paused("d", true, time(9)).await.expect("a DAG is paused");
+    assert_eq!(store.dag_totals().await.expect("DAGs are counted"), (1, 1));
 }
 
 async fn dags_by_what_people_know(store: Store) {

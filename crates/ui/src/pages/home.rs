@@ -87,14 +87,11 @@ pub(crate) async fn get(extract::State(state): extract::State<State>, visible: V
     let now = state.clock.now();
     let store = &state.store;
     let day_ago = now - TimeDelta::hours(HOURS);
-    let of_paused = async |paused: Option<bool>| -> Result<u64> {
-        Ok(store.dags(&DagFilter { paused, limit: 0, ..DagFilter::default() }).await?.total)
-    };
-    let (all, paused) = (of_paused(None).await?, of_paused(Some(true)).await?);
+    let (all, paused) = store.dag_totals().await?;
     let errors = store.import_errors().await?;
     let failed = store.failed_runs_since(day_ago, LINES).await?;
     let live = store.live_runs(LINES).await?;
-    let ended = store.ended_by_hour(day_ago).await?;
+    let ended = store.ended_by_hour(day_ago, now).await?;
     let tasks = store.state_counts().await?;
     let jobs = store.jobs().await?;
     let workers = jobs

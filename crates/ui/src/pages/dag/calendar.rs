@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::{self, Path, Query};
 use axum::response::Html;
-use chrono::{DateTime, Datelike, Days, NaiveDate, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use serde::Deserialize;
 use towpath_model::state::RunState;
 
@@ -72,18 +72,18 @@ pub(crate) async fn get(
     let this_year = now.with_timezone(&zone).year();
     let year = params.year.unwrap_or_else(|| newest.with_timezone(&zone).year()).clamp(1970, 9_000);
     let begin = zone.with_ymd_and_hms(year, 1, 1, 0, 0, 0).earliest().map_or(now, |time| time.to_utc());
-    // A run is due after its logical date, so those of the year are among the later ones.
-    let runs = state.store.run_times(&dag_id, begin, RUNS).await?;
+    // A run is due after its logical date, at the latest a year later for what runs once a year.
+    let runs = state.store.run_counts(&dag_id, begin..begin + TimeDelta::days(2 * 366), RUNS).await?;
     let mut by_day: BTreeMap<NaiveDate, Vec<(RunState, u32)>> = BTreeMap::new();
     for run in &runs {
-        let day = run.logical_date.unwrap_or(run.run_after).with_timezone(&zone).date_naive();
+        let day = run.at.with_timezone(&zone).date_naive();
         if day.year() != year {
             continue;
         }
         let counts = by_day.entry(day).or_default();
         match counts.iter_mut().find(|(state, _)| *state == run.state) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((run.state, 1)),
+            Some((_, count)) => *count += run.count,
+            None => counts.push((run.state, run.count)),
         }
     }
     let href = &loaded.head.href;
@@ -96,7 +96,7 @@ pub(crate) async fn get(
         months: months(year),
         counts: counts(&by_day),
         days: days(year, &mut by_day, href),
-        is_cut: runs.len() == RUNS as usize,
+        is_cut: runs.iter().map(|run| run.count).sum::<u32>() >= RUNS,
         frame: loaded.frame,
         now,
         head: loaded.head,

@@ -9,8 +9,7 @@ use axum::response::Html;
 use chrono::{DateTime, Utc};
 use towpath_model::dag::Dag;
 use towpath_model::duration::humanize;
-use towpath_model::state::TaskState;
-use towpath_store::{GridCell, RunFilter, RunRecord};
+use towpath_store::{RunFilter, RunRecord, TaskSpan};
 
 use super::super::html;
 use super::{Head, load};
@@ -78,8 +77,8 @@ pub(crate) async fn get(
     let mut runs = state.store.some_runs(&filter).await?;
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
-    let cells = state.store.grid(&keys).await?;
-    let rows = rows(&loaded.dag, &runs, &cells);
+    let spans = state.store.task_spans(&keys).await?;
+    let rows = rows(&loaded.dag, &runs, &spans);
     let spans: Vec<Duration> = runs.iter().filter_map(|run| span(run.start_date, run.end_date, now)).collect();
     let longest = spans.iter().max().copied().unwrap_or_default();
     let middle = median(spans);
@@ -119,13 +118,12 @@ fn median(mut spans: Vec<Duration>) -> Option<Duration> {
 }
 
 /// Tasks that have succeeded, the slowest first.
-fn rows(dag: &Dag, runs: &[RunRecord], cells: &[GridCell]) -> Vec<Row> {
+fn rows(dag: &Dag, runs: &[RunRecord], spans: &[TaskSpan]) -> Vec<Row> {
     let place: HashMap<i64, usize> = runs.iter().enumerate().map(|(at, run)| (run.key, at)).collect();
     let mut by_task: HashMap<&str, Vec<(usize, Duration)>> = HashMap::new();
-    for cell in cells.iter().filter(|cell| cell.state == TaskState::Success && cell.try_number > 0) {
-        let (Some(start), Some(end)) = (cell.start_date, cell.end_date) else { continue };
-        if let (Some(at), Ok(span)) = (place.get(&cell.run_key), (end - start).to_std()) {
-            by_task.entry(&cell.task_id).or_default().push((*at, span));
+    for task in spans {
+        if let (Some(at), Ok(span)) = (place.get(&task.run_key), (task.end_date - task.start_date).to_std()) {
+            by_task.entry(&task.task_id).or_default().push((*at, span));
         }
     }
     let mut rows: Vec<(Duration, Row)> = by_task
