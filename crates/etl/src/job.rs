@@ -16,7 +16,7 @@ use towpath_operators::object_storage;
 use crate::data_set::{self, REJECTS};
 use crate::database::{self, Connections};
 use crate::error::{Error, Result};
-use crate::measure::Meter;
+use crate::measure::{self, Meter};
 use crate::remote::Remotes;
 use crate::report::Report;
 use crate::session::Resources;
@@ -97,7 +97,7 @@ impl Job {
     pub async fn run_measured(&self, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
         let result = self.carry_out(log, meter).await;
         if self.explain && result.is_ok() {
-            log(&meter.plan().table());
+            log(&measure::table(&meter.plan()));
         }
         result
     }
@@ -233,7 +233,7 @@ impl Job {
         };
         meter.set_root(Arc::clone(plan), target);
         if self.explain {
-            log(&meter.plan().outline());
+            log(&measure::outline(&meter.plan()));
         }
     }
 

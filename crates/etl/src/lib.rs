@@ -10,7 +10,8 @@
 //! - [`operator`] runs in the worker. It turns the arguments of a task into a [`job::Job`] and runs this very binary again
 //!   with it ([`attempt`]), in a process group of its own, so that a task that eats memory or crashes ends alone.
 //! - A job is a plan of DataFusion, cut where a step needs the order of rows or has two outputs ([`mod@job`]).
-//! - What a task leaves is a folder of Parquet that appears whole when the task has succeeded, and a manifest, its XCom.
+//! - What a task leaves is a folder of Parquet that appears whole when the task has succeeded, and a manifest, its XCom. People
+//!   look at it through [`inspect`].
 //!
 //! Invariants:
 //! - Rows keep the order of the input files through sources and passes, whatever the parallelism.
@@ -21,6 +22,7 @@ pub mod attempt;
 mod data_set;
 pub mod database;
 pub mod error;
+pub mod inspect;
 pub mod job;
 pub mod measure;
 pub mod operator;

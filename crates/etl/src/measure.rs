@@ -16,9 +16,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
 
-pub use plan::{MeasuredPlan, Operator};
+pub(crate) use plan::{outline, table};
 pub(crate) use pool::MeteredPool;
 pub(crate) use progress::watch;
+pub use towpath_model::etl::{MeasuredPlan, Operator};
 
 /// What a source, a pass or a writer of this crate has done.
 #[derive(Debug, Default)]

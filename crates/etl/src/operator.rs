@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
-use towpath_model::etl::{Input, Inputs, Manifest, OnError, RowsSource, Source, Step, Target};
+use towpath_model::etl::{Input, Inputs, Manifest, OnError, PLAN, RowsSource, Source, Step, Target};
 use towpath_model::staging;
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::object_storage;
@@ -39,9 +39,6 @@ pub fn register(registry: Registry, options: &Options) -> Registry {
         .with("transform", operator(Kind::Transform))
         .with("load", operator(Kind::Load))
 }
-
-/// The key of the XCom with what the steps of a task have done, as [`crate::measure::MeasuredPlan`].
-pub const PLAN: &str = "plan";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

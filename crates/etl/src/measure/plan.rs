@@ -7,80 +7,48 @@ use std::sync::atomic::Ordering;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
-use serde::{Deserialize, Serialize};
+use towpath_model::etl::{MeasuredPlan, Operator};
 
 use super::{Measure, Meter, Stage, Stages};
 
 /// Longest detail of an operator, in characters.
 const DETAIL_CHARS: usize = 400;
 
-/// What an operator of a plan has done.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Operator {
-    pub name: String,
-    /// Its columns, conditions and files.
-    pub detail: String,
-    /// How far it stands below the writer, which is 0; what an operator reads from follows it, one deeper.
-    pub depth: usize,
-    pub rows_out: u64,
-    /// Time of its own work, of all threads together, milliseconds. That of databases includes the wait for them.
-    pub elapsed_ms: f64,
-    /// Memory that it has reserved at most, bytes; 0 also where it does not say.
-    pub memory_bytes: u64,
-    pub spilled_bytes: u64,
-}
-
-/// What a job has done: the XCom `plan`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct MeasuredPlan {
-    /// From the writer down to the sources.
-    pub operators: Vec<Operator>,
-    /// Rows that came from sources.
-    pub rows_in: u64,
-    /// Bytes of files that were read, as they lie there.
-    pub bytes_in: u64,
-    pub seconds: f64,
-    /// The most memory that the process has held, bytes.
-    pub peak_memory_bytes: u64,
-}
-
-impl MeasuredPlan {
-    /// The plan alone, as lines.
-    pub(crate) fn outline(&self) -> String {
-        let mut text = String::from("plan:");
-        for operator in &self.operators {
-            let _ = write!(text, "\n{}{}", "  ".repeat(operator.depth + 1), line(operator));
-        }
-        text
+/// The plan alone, as lines.
+pub(crate) fn outline(plan: &MeasuredPlan) -> String {
+    let mut text = String::from("plan:");
+    for operator in &plan.operators {
+        let _ = write!(text, "\n{}{}", "  ".repeat(operator.depth + 1), line(operator));
     }
+    text
+}
 
-    /// The plan with what was measured, as lines.
-    pub(crate) fn table(&self) -> String {
-        let mut text = format!(
-            "measured plan: {} rows and {} bytes in, {:.3} s, at most {} in memory\n{:>14} {:>12} {:>10} {:>10}  operator",
-            self.rows_in,
-            self.bytes_in,
-            self.seconds,
-            bytes(self.peak_memory_bytes),
-            "rows",
-            "time",
-            "memory",
-            "spilled"
+/// The plan with what was measured, as lines.
+pub(crate) fn table(plan: &MeasuredPlan) -> String {
+    let mut text = format!(
+        "measured plan: {} rows and {} bytes in, {:.3} s, at most {} in memory\n{:>14} {:>12} {:>10} {:>10}  operator",
+        plan.rows_in,
+        plan.bytes_in,
+        plan.seconds,
+        bytes(plan.peak_memory_bytes),
+        "rows",
+        "time",
+        "memory",
+        "spilled"
+    );
+    for operator in &plan.operators {
+        let Operator { rows_out, elapsed_ms, memory_bytes, spilled_bytes, depth, .. } = operator;
+        let _ = write!(
+            text,
+            "\n{rows_out:>14} {:>12} {:>10} {:>10}  {}{}",
+            format!("{elapsed_ms:.1} ms"),
+            bytes(*memory_bytes),
+            bytes(*spilled_bytes),
+            "  ".repeat(*depth),
+            line(operator)
         );
-        for operator in &self.operators {
-            let Operator { rows_out, elapsed_ms, memory_bytes, spilled_bytes, depth, .. } = operator;
-            let _ = write!(
-                text,
-                "\n{rows_out:>14} {:>12} {:>10} {:>10}  {}{}",
-                format!("{elapsed_ms:.1} ms"),
-                bytes(*memory_bytes),
-                bytes(*spilled_bytes),
-                "  ".repeat(*depth),
-                line(operator)
-            );
-        }
-        text
     }
+    text
 }
 
 fn line(operator: &Operator) -> String {
