@@ -26,6 +26,7 @@ mod cursor;
 mod dag_files;
 mod dag_runs;
 mod dags;
+mod data_sets;
 mod error;
 mod event_logs;
 mod events;

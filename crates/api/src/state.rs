@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use towpath_auth::Auth;
 use towpath_model::clock::SharedClock;
+use towpath_model::etl::look::Reader;
 use towpath_store::Store;
 
 use crate::events::Hub;
@@ -54,6 +55,8 @@ pub struct State {
     pub(crate) takes_dag_files: bool,
     /// Whether browsers are told to come by HTTPS alone.
     pub(crate) is_https: bool,
+    /// What reads the files of data sets.
+    pub(crate) data: Option<Arc<dyn Reader>>,
 }
 
 impl State {
@@ -67,6 +70,7 @@ impl State {
             hub: Hub::default(),
             takes_dag_files: false,
             is_https: false,
+            data: None,
             settings: Settings::from([]),
             versions: Versions::default(),
             origins: Arc::default(),
@@ -104,6 +108,12 @@ impl State {
     #[must_use]
     pub fn with_dag_files(self, takes_dag_files: bool) -> Self {
         Self { takes_dag_files, ..self }
+    }
+
+    /// Shows data sets, as `data` reads them.
+    #[must_use]
+    pub fn with_data(self, data: Arc<dyn Reader>) -> Self {
+        Self { data: Some(data), ..self }
     }
 
     /// Tells browsers to come by HTTPS alone from now on, where they do.

@@ -4,6 +4,7 @@
 
 mod assets;
 mod fixture;
+mod sets;
 
 use std::sync::Arc;
 
@@ -46,16 +47,21 @@ impl Server {
         for db in towpath_testkit::databases().await {
             let dialect = db.name;
             let world = World::new(db).await;
-            let state = State::new(Options {
-                store: world.store.clone(),
-                clock: Arc::clone(&world.clock) as _,
-                dags_folder: "/srv/dags".into(),
-                hosts: Hosts::of("127.0.0.1:8080".parse().unwrap(), &[]),
-                stop: CancellationToken::new(),
-            });
+            let state = Self::state(&world).with_data(Arc::new(fixture::sets::OneSet));
             servers.push(Self { router: towpath_api::router(state), world, dialect });
         }
         servers
+    }
+
+    /// What it is made of, without a reader of data sets.
+    fn state(world: &World) -> State {
+        State::new(Options {
+            store: world.store.clone(),
+            clock: Arc::clone(&world.clock) as _,
+            dags_folder: "/srv/dags".into(),
+            hosts: Hosts::of("127.0.0.1:8080".parse().unwrap(), &[]),
+            stop: CancellationToken::new(),
+        })
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {

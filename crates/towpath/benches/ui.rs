@@ -107,6 +107,7 @@ fn router(store: &Store) -> Router {
         dags_folder: "dags".into(),
         settings: [].into(),
         test_connection: None,
+        data: None,
     });
     towpath_api::app(state, pages)
 }

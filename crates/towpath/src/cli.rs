@@ -133,7 +133,7 @@ enum Command {
     /// Read what tasks have passed on
     #[command(subcommand)]
     Xcom(xcom::Command),
-    /// Look after the data sets between tasks
+    /// Look at the data sets between tasks, and after them
     #[command(subcommand)]
     Data(data::Command),
     /// Keep variables that tasks can read

@@ -353,6 +353,8 @@ fn setting(shown: crate::config::Shown) -> towpath_ui::Setting {
 fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: CancellationToken) -> Router {
     let config = &session.config;
     let dags_folder = &config.dags_dir.value;
+    let data: Arc<dyn towpath_model::etl::look::Reader> =
+        Arc::new(towpath_etl::inspect::Inspector { staging: config.data_staging.value.clone() });
     let ui = towpath_ui::State {
         store: store.clone(),
         clock: Arc::clone(&session.clock),
@@ -361,6 +363,7 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
         test_connection: Some(|connection| {
             Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
         }),
+        data: Some(Arc::clone(&data)),
     };
     let access = towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock));
     let pages = towpath_ui::router(ui.clone()).merge(access);
@@ -373,7 +376,7 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
     });
     let options = config.shown().into_iter().map(|it| (it.key.to_owned(), plain(&it.value))).collect();
     let section = towpath_api::Section { name: "towpath".to_owned(), options };
-    let state = state.with_auth(auth.clone()).with_origins(&config.cors_origins.value);
+    let state = state.with_auth(auth.clone()).with_origins(&config.cors_origins.value).with_data(data);
     let is_https = session.base_url(server.url()).starts_with("https://");
     let state = state.with_settings(vec![section]).with_dag_files(config.dag_upload.value).with_https(is_https);
     let described = state.clone();

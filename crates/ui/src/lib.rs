@@ -45,6 +45,8 @@ pub struct State {
     pub settings: std::sync::Arc<[Setting]>,
     /// Tries a connection from this machine, where that is possible.
     pub test_connection: Option<TestConnection>,
+    /// Reads the files of data sets, where that is possible.
+    pub data: Option<std::sync::Arc<dyn towpath_model::etl::look::Reader>>,
 }
 
 /// A setting as it may be shown: passwords are masked already.

@@ -40,6 +40,7 @@ fn of_dag() -> Router<State> {
         .route("/dags/{dag_id}/gantt", get(dag::gantt::get))
         .route("/dags/{dag_id}/calendar", get(dag::calendar::get))
         .route("/dags/{dag_id}/durations", get(dag::durations::get))
+        .route("/dags/{dag_id}/data", get(dag::data::get))
         .route("/dags/{dag_id}/code", get(dag::code::get))
         .route("/dags/{dag_id}/details", get(dag::details::get))
         .route("/dags/{dag_id}/audit", get(audit::of_dag))

@@ -4,6 +4,8 @@
 
 #[path = "../../api/tests/fixture/mod.rs"]
 mod fixture;
+#[path = "ui/data.rs"]
+mod data;
 #[path = "ui/later.rs"]
 mod later;
 
@@ -75,6 +77,7 @@ impl Site {
                     }
                 })
             }),
+            data: Some(Arc::new(fixture::sets::OneSet)),
         });
         Self { store, router: towpath_api::app(api, pages) }
     }

@@ -93,6 +93,7 @@ impl Server {
             dags_folder: "/srv/dags".into(),
             settings: [].into(),
             test_connection: None,
+            data: None,
         };
         let described = state.clone();
         let document: towpath_ui::Document = Arc::new(move || {

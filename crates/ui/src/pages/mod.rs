@@ -6,6 +6,7 @@ pub(crate) mod asset;
 pub(crate) mod audit;
 pub(crate) mod dag;
 pub(crate) mod dags;
+pub(crate) mod data;
 pub(crate) mod docs;
 pub(crate) mod home;
 pub(crate) mod log;

@@ -12,6 +12,7 @@ use towpath_model::state::TaskState;
 use towpath_store::{LogKey, RunRecord, TaskInstanceRecord, TaskKey, TryRecord, Usage};
 
 use super::dag::grid::urgency;
+use super::data::{self, Data};
 use super::{find_run, html, log};
 use crate::frame::{Crumb, Frame};
 use crate::view::json::pretty;
@@ -58,6 +59,7 @@ struct TaskPage {
     /// The arguments as the last try got them, and which try that was.
     rendered: Vec<(String, String)>,
     rendered_try: u32,
+    data: Data,
     xcoms: Vec<XCom>,
     doc: String,
     upstream: Vec<Neighbour>,
@@ -148,6 +150,8 @@ pub(crate) async fn get(
         Crumb::here(&key.task_id),
     ];
     let task = dag.task(&key.task_id);
+    let is_data_task = task.is_some_and(|task| data::OPERATORS_OF_DATA.contains(&task.operator.as_str()));
+    let data = data::of(&state, &run, &instance, is_data_task).await?;
     let kept = state.store.rendered(std::slice::from_ref(&key)).await?.remove(&key);
     let rendered_try = kept.as_ref().map_or(0, |kept| kept.try_number);
     let rendered = kept.map(|kept| kept.fields).unwrap_or_default();
@@ -175,6 +179,7 @@ pub(crate) async fn get(
             .unwrap_or_default(),
         rendered: rendered.iter().map(|(name, value)| (shown(name), argument(value))).collect(),
         rendered_try,
+        data,
         xcoms: xcoms
             .iter()
             .map(|xcom| XCom {

@@ -3,6 +3,7 @@
 pub(crate) mod backfills;
 pub(crate) mod calendar;
 pub(crate) mod code;
+pub(crate) mod data;
 pub(crate) mod details;
 pub(crate) mod durations;
 pub(crate) mod gantt;
@@ -65,13 +66,14 @@ pub(crate) struct Loaded {
     pub(crate) dag: Arc<Dag>,
 }
 
-const TABS: [(&str, &str); 10] = [
+const TABS: [(&str, &str); 11] = [
     ("Grid", ""),
     ("Graph", "graph"),
     ("Gantt", "gantt"),
     ("Calendar", "calendar"),
     ("Durations", "durations"),
     ("Runs", "runs"),
+    ("Data", "data"),
     ("Backfills", "backfills"),
     ("Code", "code"),
     ("Details", "details"),
