@@ -176,7 +176,7 @@ fn show(aside: &Path, location: &Path) -> Result<()> {
     fs::rename(aside, location).map_err(|error| Error::io("publish the data set", location, &error))
 }
 
-fn fields(schema: &SharedSchema) -> Vec<Field> {
+pub(crate) fn fields(schema: &SharedSchema) -> Vec<Field> {
     let field = |field: &Arc<datafusion::arrow::datatypes::Field>| Field {
         name: field.name().clone(),
         kind: types::name(field.data_type()),

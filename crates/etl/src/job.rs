@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use datafusion::logical_expr::ident;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{DataFrame, SQLOptions};
+use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -191,28 +191,7 @@ impl Job {
         let session = resources.session(meter)?;
         self.connections.attach(&session);
         remotes.attach(&session);
-        let as_text = self.left_as_text();
-        let mut inputs: IndexMap<String, DataFrame> = IndexMap::with_capacity(self.inputs.len());
-        for (index, (name, source)) in self.inputs.iter().enumerate() {
-            let reading = Reading { folder: &self.folder, as_text: if index == 0 { &as_text } else { &[] } };
-            let data = source::open(&session, source, reading).await?;
-            session
-                .register_table(datafusion::common::TableReference::bare(name.as_str()), data.clone().into_view())?;
-            inputs.insert(name.clone(), data);
-        }
-        let first = inputs.values().next().cloned().ok_or_else(|| Error::lasting("the task has no input"))?;
-        let data = match &self.sql {
-            Some(sql) => {
-                let only_queries =
-                    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-                session.sql_with_options(sql, only_queries).await.map_err(|error| Error::from(error).within("`sql`"))?
-            }
-            None => {
-                let first = self.narrowed(first)?;
-                let kitchen = Kitchen::new(&session, Arc::clone(report), inputs, &self.folder);
-                kitchen.run(first, &self.steps).await?
-            }
-        };
+        let data = self.data(&session, report).await?;
         let task = session.task_ctx();
         if has_order(data.logical_plan()) || sorts_below(data.logical_plan()) {
             let ordered = Ordered::new(data).await?;
@@ -224,8 +203,34 @@ impl Job {
         Ok(datafusion::physical_plan::execute_stream(plan, task)?)
     }
 
+    /// Its rows as a table that nobody reads yet.
+    pub(crate) async fn data(&self, session: &SessionContext, report: &Arc<Report>) -> Result<DataFrame> {
+        let as_text = self.left_as_text();
+        let mut inputs: IndexMap<String, DataFrame> = IndexMap::with_capacity(self.inputs.len());
+        for (index, (name, source)) in self.inputs.iter().enumerate() {
+            let reading = Reading { folder: &self.folder, as_text: if index == 0 { &as_text } else { &[] } };
+            let data = source::open(session, source, reading).await?;
+            session
+                .register_table(datafusion::common::TableReference::bare(name.as_str()), data.clone().into_view())?;
+            inputs.insert(name.clone(), data);
+        }
+        let first = inputs.values().next().cloned().ok_or_else(|| Error::lasting("the task has no input"))?;
+        match &self.sql {
+            Some(sql) => {
+                let only_queries =
+                    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+                session.sql_with_options(sql, only_queries).await.map_err(|error| Error::from(error).within("`sql`"))
+            }
+            None => {
+                let first = self.narrowed(first)?;
+                let kitchen = Kitchen::new(session, Arc::clone(report), inputs, &self.folder);
+                kitchen.run(first, &self.steps).await
+            }
+        }
+    }
+
     /// The plan is known from here on.
-    fn planned(&self, plan: &Arc<dyn ExecutionPlan>, meter: &Meter, log: &(dyn Fn(&str) + Sync)) {
+    pub(crate) fn planned(&self, plan: &Arc<dyn ExecutionPlan>, meter: &Meter, log: &(dyn Fn(&str) + Sync)) {
         let target = match &self.output {
             Output::DataSet(_) | Output::Adopted { .. } => "data set".to_owned(),
             Output::Target(Target::Table(table)) => format!("table {}, connection {}", table.table, table.connection),
@@ -287,6 +292,14 @@ impl Job {
             _ => Vec::new(),
         }
     }
+}
+
+/// The plan of rows that nobody reads yet.
+pub(crate) async fn physical(data: DataFrame) -> Result<Arc<dyn ExecutionPlan>> {
+    if has_order(data.logical_plan()) || sorts_below(data.logical_plan()) {
+        return Ok(Arc::clone(Ordered::new(data).await?.plan()));
+    }
+    Ok(data.create_physical_plan().await?)
 }
 
 /// A data set that is being made; what is left of it when this is dropped is removed.

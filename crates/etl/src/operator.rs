@@ -210,7 +210,7 @@ fn environment(job: &Job) -> BTreeMap<OsString, OsString> {
 }
 
 /// An argument in its type, as it is after rendering.
-fn read<T: DeserializeOwned>(args: &Map<String, Value>, name: &str) -> Result<Option<T>> {
+pub(crate) fn read<T: DeserializeOwned>(args: &Map<String, Value>, name: &str) -> Result<Option<T>> {
     match args.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
@@ -229,7 +229,7 @@ fn gone(task: &str, location: &str) -> Error {
 }
 
 /// The tasks that steps name with `with`.
-fn tasks_of_steps(steps: &[Step]) -> Vec<String> {
+pub(crate) fn tasks_of_steps(steps: &[Step]) -> Vec<String> {
     let mut tasks = Vec::new();
     for step in steps {
         match step {

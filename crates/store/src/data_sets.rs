@@ -120,12 +120,8 @@ impl Store {
         task_id: &str,
         map_index: Option<i32>,
     ) -> Result<Option<RunRecord>> {
-        let filter = RunFilter {
-            dag_id: Some(dag_id.to_owned()),
-            newest_first: true,
-            limit: MOST_RUNS,
-            ..RunFilter::default()
-        };
+        let filter =
+            RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: MOST_RUNS, ..RunFilter::default() };
         let runs = self.some_runs(&filter).await?;
         for run in &runs {
             if self.data_set(run, task_id, map_index).await?.is_ok() {
@@ -161,7 +157,9 @@ impl Store {
                 has_more = true;
                 break;
             }
-            let Ok(values) = self.xcoms(run.key, &xcom.task_id, RETURN_VALUE, Some(xcom.map_index)).await else { continue };
+            let Ok(values) = self.xcoms(run.key, &xcom.task_id, RETURN_VALUE, Some(xcom.map_index)).await else {
+                continue;
+            };
             let left = values.into_iter().find_map(|value| left(value.value));
             found.extend(left.map(|left| LeftBy { task_id: xcom.task_id, map_index: xcom.map_index, left }));
         }
@@ -199,7 +197,10 @@ mod tests {
         assert_eq!(manifest.rows, 3);
         for (value, expected) in [
             (json!({"table": "sales", "rows": 3, "seconds": 0.1, "created": true}), Some("table sales")),
-            (json!({"location": "/lake/x", "format": "parquet", "rows": 3, "bytes": 1, "seconds": 0.1}), Some("/lake/x")),
+            (
+                json!({"location": "/lake/x", "format": "parquet", "rows": 3, "bytes": 1, "seconds": 0.1}),
+                Some("/lake/x"),
+            ),
             (json!({"rows": 336}), None),
             (json!({"location": "here", "rows": 336}), None),
             (json!({"schema": [], "format": "parquet", "rows": "three"}), None),

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
-#[path = "../../api/tests/fixture/mod.rs"]
-mod fixture;
 #[path = "ui/data.rs"]
 mod data;
+#[path = "../../api/tests/fixture/mod.rs"]
+mod fixture;
 #[path = "ui/later.rs"]
 mod later;
 

@@ -87,13 +87,14 @@ impl Server {
         });
         let state = state.with_auth(auth.clone()).with_origins(&["https://app.example.org".to_owned()]);
         let state = state.with_dag_files(true).with_https(true);
+        let state = state.with_data(Arc::new(fixture::sets::OneSet));
         let ui = towpath_ui::State {
             store: world.store.clone(),
             clock,
             dags_folder: "/srv/dags".into(),
             settings: [].into(),
             test_connection: None,
-            data: None,
+            data: Some(Arc::new(fixture::sets::OneSet)),
         };
         let described = state.clone();
         let document: towpath_ui::Document = Arc::new(move || {
@@ -538,5 +539,32 @@ async fn the_same_key_gives_the_same_run() {
         let reused = trigger("k1", r#"{"logical_date": null, "conf": {"day": "y"}}"#).await;
         assert_eq!(reused.status, StatusCode::CONFLICT, "{reused:?}");
         assert_eq!(trigger("", body).await.status, StatusCode::BAD_REQUEST);
+    }
+}
+
+/// As with XComs: who may see a DAG sees its data, and nobody else does.
+#[tokio::test]
+async fn data_sets_are_for_those_who_may_see_the_dag() {
+    for db in towpath_testkit::databases().await {
+        let server = Server::new(db).await;
+        server.world.play_sets().await;
+        let of_task = "dags/sets/dagRuns/first/taskInstances/set";
+        for path in [
+            format!("/api/towpath/v1/{of_task}/dataSet/preview"),
+            format!("/api/towpath/v1/{of_task}/dataSet/rejects"),
+            format!("/api/towpath/v1/{of_task}/dataSet/schema"),
+            format!("/api/towpath/v1/{of_task}/dataSet/profile"),
+            format!("/api/towpath/v1/{of_task}/plan"),
+            "/dags/sets/data".to_owned(),
+        ] {
+            for (name, sees) in [("viewer", true), ("admin", true), ("none", false)] {
+                let token = server.jwt(name).await;
+                let reply = server.send("GET", &path, &[("authorization", &token)], "").await;
+                assert_eq!(reply.status == StatusCode::OK, sees, "{path} {name}: {reply:?}");
+                assert!(sees || !reply.text.contains("orders.csv"), "{path} {name}: {reply:?}");
+            }
+            let reply = server.send("GET", &path, &[], "").await;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{path}: {reply:?}");
+        }
     }
 }

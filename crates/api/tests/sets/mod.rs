@@ -17,7 +17,10 @@ async fn data_sets_can_be_looked_at() {
         };
         let (status, preview) = get("set/dataSet/preview?limit=2").await;
         assert_eq!(status, 200, "{preview}");
-        assert_eq!(preview["rows"], json!([{"id": 1, HOSTILE: HOSTILE, "gap": null}, {"id": 2, HOSTILE: HOSTILE, "gap": null}]));
+        assert_eq!(
+            preview["rows"],
+            json!([{"id": 1, HOSTILE: HOSTILE, "gap": null}, {"id": 2, HOSTILE: HOSTILE, "gap": null}])
+        );
         assert_eq!((&preview["total_rows"], &preview["columns"][0]["sql"]), (&json!(4000), &json!("BIGINT")));
         let (_, rejects) = get("set/dataSet/rejects").await;
         assert_eq!(rejects["rules"][0], json!({"value": "gap: required", "count": 9}));
@@ -31,7 +34,7 @@ async fn data_sets_can_be_looked_at() {
         assert_eq!(plan["operators"][1]["name"], json!("validate"));
         for (path, status, part) in [
             ("set/dataSet/preview?limit=0", 422, "greater than or equal to 1"),
-            ("set/dataSet/preview?lines=1", 400, "lines"),
+            ("set/dataSet/preview?lines=1", 422, "lines"),
             ("set/dataSet/preview?map_index=3", 404, "was not found"),
             ("nope/dataSet/schema", 404, "was not found"),
             ("gone/dataSet/preview", 404, "clear task `gone`"),

@@ -46,13 +46,16 @@ impl<'de> Deserialize<'de> for Connections {
 }
 
 impl Connections {
-    /// Asks for all connections that sources, steps and target name.
-    pub(crate) async fn of(
-        attempt: &Attempt,
-        inputs: &[(String, Source)],
-        steps: &[Step],
-        target: Option<&Target>,
-    ) -> Result<Self> {
+    pub(crate) fn given(given: BTreeMap<String, Connection>) -> Self {
+        Self(given)
+    }
+
+    /// The connections that sources, steps and target name.
+    pub(crate) fn ids<'a>(
+        inputs: &'a [(String, Source)],
+        steps: &'a [Step],
+        target: Option<&'a Target>,
+    ) -> Vec<&'a str> {
         let mut ids: Vec<&str> = inputs.iter().filter_map(|(_, source)| conn_id(source)).collect();
         for step in steps {
             let with: Vec<&TaskInput> = match step {
@@ -70,8 +73,18 @@ impl Connections {
             Some(Target::File(file)) => ids.extend(file.connection.as_deref()),
             None => {}
         }
+        ids
+    }
+
+    /// Asks for all connections that sources, steps and target name.
+    pub(crate) async fn of(
+        attempt: &Attempt,
+        inputs: &[(String, Source)],
+        steps: &[Step],
+        target: Option<&Target>,
+    ) -> Result<Self> {
         let mut found = BTreeMap::new();
-        for id in ids {
+        for id in Self::ids(inputs, steps, target) {
             if !found.contains_key(id) {
                 found.insert(id.to_owned(), towpath_operators::sql::named_connection(attempt, id).await?);
             }

@@ -6,6 +6,7 @@
 //! A manifest is an XCom, which others than the engine may write as well. So a file is read only if it lies in the staging area of
 //! the very DAG whose data was asked for: who may see that DAG may see it.
 
+pub mod explain;
 mod value;
 
 use std::fs::File;
@@ -157,14 +158,19 @@ impl Opened<'_> {
     fn batches(&self, bounds: &Bounds, keeps_last: bool) -> Result<Batches, Trouble> {
         let mut found = Batches::default();
         let (mut rows, mut bytes) = (0, 0);
-        for path in &self.files {
+        for (at, path) in self.files.iter().enumerate() {
+            let left = bounds.rows.saturating_sub(rows);
+            let is_full = left == 0 || bytes >= bounds.bytes;
+            // The first file is asked for its columns at least.
+            if is_full && at > 0 {
+                break;
+            }
             let builder = self.builder(path)?;
             let all = builder.schema().fields().len();
             let kept = kept(all, bounds.columns, keeps_last);
             found.columns_left = found.columns_left.max(all - kept.len());
             found.add_columns(builder.schema(), &kept);
-            let left = bounds.rows.saturating_sub(rows);
-            if left == 0 || bytes >= bounds.bytes {
+            if is_full {
                 break;
             }
             let mask = ProjectionMask::roots(builder.parquet_schema(), kept);

@@ -76,7 +76,7 @@ fn the_head_ends_where_the_bounds_are() {
     assert_eq!(head.objects()[0]["s"], json!("a"));
     for (bounds, rows, columns) in [
         (Bounds { rows: 0, ..SOME }, 0, 2),
-        (Bounds { rows: 2, ..SOME }, 2, 3),
+        (Bounds { rows: 2, ..SOME }, 2, 2),
         (Bounds { rows: 100, ..SOME }, 4, 3),
         (Bounds { bytes: 1, ..SOME }, 1, 2),
         (Bounds { columns: 1, ..SOME }, 3, 1),

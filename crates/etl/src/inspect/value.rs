@@ -103,8 +103,7 @@ impl Cells {
     }
 
     fn items(&self, values: &ArrayRef, is_cut: &mut bool) -> Value {
-        let mut items: Vec<Value> =
-            (0..values.len().min(MOST_ITEMS)).map(|at| self.item(values, at, is_cut)).collect();
+        let mut items: Vec<Value> = (0..values.len().min(MOST_ITEMS)).map(|at| self.item(values, at, is_cut)).collect();
         if values.len() > MOST_ITEMS {
             *is_cut = true;
             items.push(Value::String(CUT.to_string()));

@@ -2,6 +2,7 @@
 
 mod clean;
 mod describe;
+mod explain;
 mod rows;
 mod which;
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Rejects(rows::RejectsArgs),
     /// Show what each operator of a data task has done: rows, time, memory
     Plan(describe::PlanArgs),
+    /// Show the plan of a data task without running it
+    Explain(explain::Args),
     /// Remove old data sets from the staging area
     Clean(clean::Args),
 }
@@ -31,6 +34,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<O
         Command::Profile(args) => describe::profile_of(&args, session).await,
         Command::Rejects(args) => rows::rejects(&args, session).await,
         Command::Plan(args) => describe::plan(&args, session).await,
+        Command::Explain(args) => explain::run(&args, session).await,
         Command::Clean(args) => clean::run(&args, session).await,
     }
 }

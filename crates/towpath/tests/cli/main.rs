@@ -10,6 +10,7 @@ mod config;
 mod daemon;
 mod dag_tests;
 mod dags;
+mod data_looks;
 mod data_sets;
 mod environment;
 mod etl;

@@ -82,11 +82,7 @@ pub(crate) async fn rejects(args: &RejectsArgs, session: &Session) -> anyhow::Re
         return Ok(Outcome::Success);
     }
     let told: Vec<Value> = rules.iter().map(|rule| json!({"rule": rule.value, "rows": rule.count})).collect();
-    print(
-        which.output,
-        &found,
-        &json!({"rejected": found.total_rows, "rules": told, "rows": found.objects()}),
-    )?;
+    print(which.output, &found, &json!({"rejected": found.total_rows, "rules": told, "rows": found.objects()}))?;
     which.remark(&set, &format!("{} of {} rejects", found.rows.len(), found.total_rows));
     Ok(Outcome::Success)
 }

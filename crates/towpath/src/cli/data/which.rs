@@ -129,9 +129,7 @@ pub(super) fn print(
     data: &impl Serialize,
 ) -> anyhow::Result<()> {
     match form {
-        Form::Table => {
-            Ok(output::text(&output::table(headings, cells.map(|row| row.iter().map(readable).collect())))?)
-        }
+        Form::Table => Ok(output::text(&output::table(headings, cells.map(|row| row.iter().map(readable).collect())))?),
         Form::Csv => {
             let line = |fields: Vec<String>| fields.join(",") + "\n";
             let mut text = line(headings.iter().map(|heading| quoted(heading)).collect());

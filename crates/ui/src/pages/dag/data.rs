@@ -104,12 +104,7 @@ fn may_leave_data(operator: &str) -> bool {
     OPERATORS_OF_DATA.contains(&operator) || operator == "python" || operator == "sql"
 }
 
-async fn rows(
-    state: &State,
-    run: &RunRecord,
-    dag: &Dag,
-    left: &[LeftBy],
-) -> Result<(Vec<Row>, Option<String>)> {
+async fn rows(state: &State, run: &RunRecord, dag: &Dag, left: &[LeftBy]) -> Result<(Vec<Row>, Option<String>)> {
     let mut by_task: HashMap<&str, Vec<&LeftBy>> = HashMap::new();
     for one in left {
         by_task.entry(&one.task_id).or_default().push(one);
@@ -117,7 +112,9 @@ async fn rows(
     let is_shown = |task: &&Task| {
         OPERATORS_OF_DATA.contains(&task.operator.as_str()) || by_task.contains_key(task.task_id.as_str())
     };
-    let tasks: Vec<&Task> = dag.tasks().iter().filter(is_shown).collect();
+    // Who reads stands below what it reads.
+    let tasks = dag.topological().iter().map(|at| &dag.tasks()[*at]);
+    let tasks: Vec<&Task> = tasks.filter(is_shown).collect();
     let known: HashSet<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
     let ids: Vec<String> = tasks.iter().take(TASKS).map(|task| task.task_id.clone()).collect();
     let states = state.store.task_states(run.key, &ids).await?;
@@ -192,7 +189,8 @@ fn inputs(dag: &Dag, task: &Task) -> Vec<(String, Option<String>)> {
     fn read<T: DeserializeOwned>(task: &Task, name: &str) -> Option<T> {
         serde_json::from_value(task.args.get(name)?.clone()).ok()
     }
-    let mut given: Vec<Input> = read::<Source>(task, "source").map(|it| Input::Source(Box::new(it))).into_iter().collect();
+    let mut given: Vec<Input> =
+        read::<Source>(task, "source").map(|it| Input::Source(Box::new(it))).into_iter().collect();
     given.extend(read::<Inputs>(task, "input").into_iter().flat_map(|inputs| inputs.0).map(|(_, input)| input));
     for step in read::<Vec<Step>>(task, "steps").unwrap_or_default() {
         match step {
