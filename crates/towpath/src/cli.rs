@@ -133,7 +133,7 @@ enum Command {
     /// Read what tasks have passed on
     #[command(subcommand)]
     Xcom(xcom::Command),
-    /// Look at the data sets between tasks, and after them
+    /// Look at the data sets between tasks, and clean up behind them
     #[command(subcommand)]
     Data(data::Command),
     /// Keep variables that tasks can read

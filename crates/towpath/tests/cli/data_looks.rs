@@ -41,7 +41,7 @@ fn a_data_set_is_shown() {
     let data = |arguments: &[&str]| environment.ok(&[&["data"], arguments].concat());
     let head = data(&["head", "d", "orders", "--rows", "3"]);
     let lines: Vec<&str> = head.stdout.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (4, "ID  CITY     AMOUNT"), "{head:#?}");
+    assert_eq!((lines.len(), lines[0]), (4, "ID  CITY   AMOUNT"), "{head:#?}");
     assert!(lines[1].starts_with("1   Köln") && lines[3].contains("␛[31m"), "{head:#?}");
     assert!(head.stderr.starts_with("3 of 4 rows of `orders` in run `"), "{head:#?}");
     let cut = data(&["head", "d", "orders"]).stdout;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use towpath_model::etl::look::{Bounds, Column, Counted, Owner, Reader, Rows, Trouble, profile, rules};
+use towpath_model::etl::look::{Bounds, Column, Counted, Owner, ProfiledColumn, Reader, Rows, Trouble, profile, rules};
 use towpath_model::etl::{Manifest, MeasuredPlan};
 use towpath_store::{RunRecord, TaskInstanceRecord};
 
@@ -17,6 +17,13 @@ pub(super) const OPERATORS_OF_DATA: [&str; 3] = ["extract", "transform", "load"]
 /// What is shown of rows.
 const PREVIEW: Bounds = Bounds { rows: 50, bytes: 32 * 1024, cell_chars: 100, columns: 40 };
 const REJECTS: Bounds = Bounds { rows: 20, bytes: 12 * 1024, cell_chars: 100, columns: 40 };
+/// Bytes that rows, rejects and the profile may take as HTML, where `<` is five: the page stays below 200 kB, whatever is in them.
+const PREVIEW_HTML: usize = 48 * 1024;
+const REJECTS_HTML: usize = 20 * 1024;
+const PROFILE_HTML: usize = 40 * 1024;
+/// What a cell, and a column of the profile, take besides their text.
+const CELL_HTML: usize = 30;
+const COLUMN_HTML: usize = 500;
 /// Columns in the profile.
 const COLUMNS: usize = 50;
 /// Rules that are counted.
@@ -162,7 +169,9 @@ impl DataSet {
 
     fn of(manifest: &Manifest, (preview, rejected): (Option<Table>, Option<Table>)) -> Self {
         let columns = profile(manifest);
-        let left = columns.len().saturating_sub(COLUMNS);
+        let made = columns.iter().take(COLUMNS).map(|column| ColumnRow::of(column, manifest.rows));
+        let shown_columns = within(made, PROFILE_HTML, ColumnRow::html);
+        let left = columns.len() - shown_columns.len();
         let most = |counted: &[Counted]| counted.iter().map(|it| it.count).max().unwrap_or_default();
         let rules = rules(manifest);
         let most_broken = most(&rules);
@@ -178,24 +187,7 @@ impl DataSet {
             ),
             location: shown(&manifest.location),
             preview,
-            columns: columns
-                .iter()
-                .take(COLUMNS)
-                .map(|column| ColumnRow {
-                    name: shown(cut(&column.name, DETAIL_BYTES)),
-                    kind: shown(cut(&column.kind, DETAIL_BYTES)),
-                    nulls: Bar::new("", 0, column.nulls, manifest.rows),
-                    distinct: count(column.distinct),
-                    min: column.min.as_ref().map(extreme).unwrap_or_default(),
-                    max: column.max.as_ref().map(extreme).unwrap_or_default(),
-                    mean: column.mean.map(short).unwrap_or_default(),
-                    top: column
-                        .top
-                        .iter()
-                        .map(|top| Bar::new(&top.value, VALUE_BYTES, top.count, manifest.rows))
-                        .collect(),
-                })
-                .collect(),
+            columns: shown_columns,
             columns_left: (left > 0).then(|| plural(left as u64, "more column", "more columns")),
             rejects: (rejects > 0 || !rules.is_empty()).then(|| Rejects {
                 summary: format!("{} put aside", plural(rejects, "row", "rows")),
@@ -204,6 +196,52 @@ impl DataSet {
             }),
         }
     }
+}
+
+impl ColumnRow {
+    fn of(column: &ProfiledColumn, rows: u64) -> Self {
+        Self {
+            name: shown(cut(&column.name, DETAIL_BYTES)),
+            kind: shown(cut(&column.kind, DETAIL_BYTES)),
+            nulls: Bar::new("", 0, column.nulls, rows),
+            distinct: count(column.distinct),
+            min: column.min.as_ref().map(extreme).unwrap_or_default(),
+            max: column.max.as_ref().map(extreme).unwrap_or_default(),
+            mean: column.mean.map(short).unwrap_or_default(),
+            top: column.top.iter().map(|top| Bar::new(&top.value, VALUE_BYTES, top.count, rows)).collect(),
+        }
+    }
+
+    fn html(&self) -> usize {
+        let texts = [&self.name, &self.kind, &self.min, &self.max].into_iter().map(|text| escaped(text));
+        let top = self.top.iter().map(|top| escaped(&top.label) + COLUMN_HTML / 2);
+        COLUMN_HTML + texts.sum::<usize>() + top.sum::<usize>()
+    }
+}
+
+impl Cell {
+    fn html(&self) -> usize {
+        CELL_HTML + self.text.as_deref().map_or(0, escaped)
+    }
+}
+
+/// Bytes of a text in a page.
+fn escaped(text: &str) -> usize {
+    text.len() + 4 * text.bytes().filter(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'')).count()
+}
+
+/// The first of `things`, as many as `most` bytes have room for; at least one.
+fn within<T>(things: impl Iterator<Item = T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut kept = Vec::new();
+    let mut used = 0;
+    for thing in things {
+        used += size(&thing);
+        if used > most && !kept.is_empty() {
+            break;
+        }
+        kept.push(thing);
+    }
+    kept
 }
 
 /// The first rows, and the first that were rejected; or why they cannot be read.
@@ -219,17 +257,21 @@ async fn read(
         let owner = Owner { dag_id: &dag_id, task_id: &task_id };
         let head = reader.head(owner, &manifest, &PREVIEW)?;
         let rejects = reader.rejects(owner, &manifest, &REJECTS)?;
-        Ok((Some(Table::of(&head)), (!rejects.rows.is_empty()).then(|| Table::of(&rejects))))
+        let rejects = (!rejects.rows.is_empty()).then(|| Table::of(&rejects, REJECTS_HTML));
+        Ok((Some(Table::of(&head, PREVIEW_HTML)), rejects))
     });
     let done: Result<_, Trouble> = done.await.map_err(|error| Error::Panic(error.to_string()))?;
     Ok(done.map_err(|trouble| trouble.to_string()))
 }
 
 impl Table {
-    fn of(found: &Rows) -> Self {
+    /// The first of the rows, as many as `most_html` bytes have room for.
+    fn of(found: &Rows, most_html: usize) -> Self {
         let is_number: Vec<bool> = found.columns.iter().map(is_number).collect();
         let cell = |(value, is_number): (&Value, &bool)| Cell { text: text(value), is_number: *is_number };
-        let shown_rows = found.rows.len() as u64;
+        let made = found.rows.iter().map(|row| row.iter().zip(&is_number).map(cell).collect::<Vec<_>>());
+        let rows = within(made, most_html, |row| row.iter().map(Cell::html).sum());
+        let shown_rows = rows.len() as u64;
         let mut about = if shown_rows == found.total_rows {
             plural(found.total_rows, "row", "rows")
         } else {
@@ -252,7 +294,7 @@ impl Table {
                     is_number: *is_number,
                 })
                 .collect(),
-            rows: found.rows.iter().map(|row| row.iter().zip(&is_number).map(cell).collect()).collect(),
+            rows,
             about,
         }
     }
@@ -355,6 +397,14 @@ mod tests {
             (1e20, "100000000000000000000"),
         ] {
             assert_eq!(short(number), expected);
+        }
+    }
+
+    #[test]
+    fn pages_have_room_for_the_first() {
+        assert_eq!(escaped("a<b>&'\""), 7 + 20);
+        for (sizes, most, expected) in [(&[5, 5, 5][..], 10, 2), (&[50], 10, 1), (&[], 10, 0), (&[1, 50, 1], 10, 1)] {
+            assert_eq!(within(sizes.iter(), most, |size| **size).len(), expected, "{sizes:?}");
         }
     }
 

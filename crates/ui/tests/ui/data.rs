@@ -47,7 +47,7 @@ async fn data_sets_are_shown() {
             "<code>orders.csv</code>",
             "table orders",
             "title=\"int64\">id</span>",
-            "nothing yet",
+            ">nothing</td>",
         ]);
         assert!(!tab.text.contains("<img src=x") && !tab.text.contains(">plain</a>"), "{}", tab.text);
         site.get("/dags/sets/data?run=first").await.shows(&["81.9 kB"]);

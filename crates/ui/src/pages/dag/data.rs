@@ -136,7 +136,7 @@ async fn rows(state: &State, run: &RunRecord, dag: &Dag, left: &[LeftBy]) -> Res
             operator: shown(&task.operator),
             href: href(&task.task_id, found.first().map_or(-1, |first| first.map_index)),
             state: worst.get(task.task_id.as_str()).map(|state| (*state).into()),
-            inputs: inputs(dag, task)
+            inputs: inputs(dag, task, |id| known.contains(id))
                 .into_iter()
                 .take(INPUTS)
                 .map(|(name, of)| {
@@ -184,8 +184,9 @@ fn output(found: &[&LeftBy]) -> Option<Output> {
     })
 }
 
-/// What a data task is told to read: a name, and the id of the task if one has left it. Nothing where templates decide.
-fn inputs(dag: &Dag, task: &Task) -> Vec<(String, Option<String>)> {
+/// What a data task is told to read: a name, and the id of the task if one has left it. Where its arguments do not
+/// say, those before it that `leaves` names.
+fn inputs(dag: &Dag, task: &Task, leaves: impl Fn(&str) -> bool) -> Vec<(String, Option<String>)> {
     fn read<T: DeserializeOwned>(task: &Task, name: &str) -> Option<T> {
         serde_json::from_value(task.args.get(name)?.clone()).ok()
     }
@@ -198,6 +199,10 @@ fn inputs(dag: &Dag, task: &Task) -> Vec<(String, Option<String>)> {
             Step::Union(union) => given.extend(union.with.0.into_iter().map(|(_, input)| input)),
             _ => {}
         }
+    }
+    if given.is_empty() {
+        // It is mapped over data, or asks for it in Python.
+        return task.upstream.iter().map(|id| (id.clone(), Some(id.clone()))).filter(|(id, _)| leaves(id)).collect();
     }
     given.into_iter().map(|input| named(dag, task, input)).collect()
 }
