@@ -52,7 +52,6 @@ async fn read<T: Send + 'static>(
 }
 
 /// What is not there may come, may have gone, or never was.
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn told(trouble: Trouble) -> Error {
     let text = trouble.to_string();
     match trouble {

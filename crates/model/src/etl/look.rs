@@ -122,7 +122,7 @@ pub fn profile(manifest: &Manifest) -> Vec<ProfiledColumn> {
 pub fn rules(manifest: &Manifest) -> Vec<Counted> {
     let mut rules: Vec<Counted> =
         manifest.rules.iter().map(|(rule, count)| Counted { value: rule.clone(), count: *count }).collect();
-    rules.sort_by(|a, b| b.count.cmp(&a.count));
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.count));
     rules
 }
 
