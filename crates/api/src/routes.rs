@@ -16,7 +16,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::openapi::document;
 use crate::openapi::routing::{self, get, post};
 use crate::{
-    Error, State, assets, dag_files, event_logs, events, explain, guard, monitor, observe, operations, schedule,
+    Error, State, assets, dag_files, dag_runs, event_logs, events, explain, guard, monitor, observe, operations, schedule,
     task_instances, webhooks,
 };
 
@@ -84,6 +84,7 @@ fn towpath() -> routing::Router {
         .route("/dags/{dag_id}/explain", get(explain::dag::get))
         .route("/dags/{dag_id}/dagRuns/{run_id}/explain", get(explain::run::get))
         .route(&format!("{TASK}/explain"), get(explain::task::get))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/deadlines", get(dag_runs::deadlines::get))
         .route("/events", get(events::stream))
         .route(&format!("{TASK}/logs/{{try_number}}/stream"), get(task_instances::log_stream::get))
         .route("/dags/{dag_id}/schedule/preview", get(schedule::preview))

@@ -12,6 +12,7 @@ use crate::Limits;
 use crate::alerts;
 use crate::asset;
 use crate::date;
+use crate::deadline;
 use crate::diagnostic::Reporter;
 use crate::expand;
 use crate::fields::{Fields, given_twice};
@@ -179,6 +180,7 @@ fn settings(
         crate::params::check(node, &spec.params, spec.schedule.is_scheduled() || spec.asset_schedule.is_some(), report);
     }
     spec.alerts = alerts::read(fields.get("alerts"), alerts::Of::Run, report);
+    spec.deadlines = deadline::read(fields.get("deadline"), zone, frame.now, report);
 }
 
 /// Dates may stand in `default_args`, where Airflow's users put them.

@@ -40,6 +40,7 @@ pub(crate) trait Backend:
     + crate::overview::OverviewRows
     + crate::staging::StagingRows
     + crate::changes::ChangeRows
+    + crate::deadlines::DeadlineRows
     + crate::webhooks::WebhookRows
     + crate::identities::IdentityRows
     + Send
@@ -68,6 +69,7 @@ pub(crate) trait Tx:
     + crate::alerts::AlertStatements
     + crate::assets::AssetStatements
     + crate::staging::StagingStatements
+    + crate::deadlines::DeadlineStatements
     + crate::evidence::EvidenceStatements
     + Send
 {

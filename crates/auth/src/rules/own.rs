@@ -119,5 +119,6 @@ pub(super) const ROWS: &[Row] = &[
     ("DELETE", "/api/towpath/v1/dagFiles/{path}", AtLeast(Op), Some("delete_dag_file")),
     ("GET", "/api/towpath/v1/dags/{dag_id}/explain", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/explain", Dag(Read), None),
+    ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/deadlines", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/explain", Dag(Read), None),
 ];

@@ -198,6 +198,9 @@ impl<'a> Step<'a> {
                 self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);
                 self.alert_run(key, outcome);
+                if outcome == RunState::Success {
+                    self.drop_deadlines(key).await?;
+                }
             }
         }
         Ok(())

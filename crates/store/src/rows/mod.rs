@@ -7,6 +7,7 @@ mod assets;
 mod backfill;
 mod changes;
 mod dags;
+mod deadlines;
 mod evidence;
 mod explain;
 mod flow;

@@ -12,6 +12,7 @@ mod alerts;
 mod assets;
 mod backfills;
 mod dags;
+mod deadlines;
 mod deletes;
 mod evidence;
 mod explain;
