@@ -19,3 +19,7 @@ CREATE INDEX deadline_due ON deadline (deadline_time, id) WHERE missed_at IS NUL
 
 ALTER TABLE alert_outbox DROP CONSTRAINT alert_outbox_event_check;
 ALTER TABLE alert_outbox ADD CONSTRAINT alert_outbox_event_check CHECK (event IN ('failure', 'retry', 'success', 'deadline'));
+
+-- Old events are found without a look at the others.
+CREATE INDEX asset_event_at ON asset_event (at);
+CREATE INDEX asset_queue_event ON asset_queue (event_id);

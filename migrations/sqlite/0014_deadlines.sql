@@ -55,3 +55,7 @@ DROP TABLE alert_outbox;
 ALTER TABLE alert_outbox_new RENAME TO alert_outbox;
 CREATE INDEX alert_due ON alert_outbox (next_at, id) WHERE next_at IS NOT NULL;
 CREATE INDEX alert_run ON alert_outbox (run_key, id);
+
+-- Old events are found without a look at the others.
+CREATE INDEX asset_event_at ON asset_event (at);
+CREATE INDEX asset_queue_event ON asset_queue (event_id);

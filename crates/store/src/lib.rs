@@ -30,6 +30,7 @@ mod assets;
 mod backend;
 mod batch;
 mod changes;
+mod clean;
 mod counts;
 mod crypto;
 mod dags;
@@ -68,6 +69,7 @@ pub use assets::{
 };
 pub use backend::Dialect;
 pub use changes::{RunStanding, TaskStanding};
+pub use clean::Cleanable;
 pub use crypto::{Key, KeyError};
 pub use dags::{DagUpsert, SchedulableDag, Synced};
 pub use deadlines::DeadlineRecord;

@@ -13,6 +13,7 @@ mod groups;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
+pub(crate) mod reset;
 pub(crate) mod runs;
 pub(crate) mod setups;
 pub(crate) mod timers;

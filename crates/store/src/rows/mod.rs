@@ -6,6 +6,7 @@ mod alerts;
 mod assets;
 mod backfill;
 mod changes;
+mod clean;
 mod dags;
 mod deadlines;
 mod evidence;

@@ -7,6 +7,7 @@
 mod access_sql;
 mod asset_sql;
 mod change_sql;
+mod clean_sql;
 mod deadline_sql;
 mod evidence_sql;
 mod flow_sql;

@@ -11,6 +11,7 @@ mod access;
 mod alerts;
 mod assets;
 mod backfills;
+mod clean;
 mod dags;
 mod deadlines;
 mod deletes;
