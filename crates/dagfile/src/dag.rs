@@ -234,6 +234,7 @@ fn tasks<'n>(
     let mut places = Vec::with_capacity(entries.len());
     let mut spans = Vec::with_capacity(entries.len());
     let mut inherited = 0_usize;
+    let mut lists = Vec::new();
     for (name, node) in entries {
         let Some(read) = task::read(name, node, context, report) else { continue };
         inherited += read.inherited;
@@ -250,6 +251,7 @@ fn tasks<'n>(
             continue;
         }
         firsts.insert(read.task.task_id.clone(), read.span);
+        lists.extend(read.lists.into_iter().map(|list| (spec.tasks.len(), list)));
         spec.tasks.push(read.task);
         places.push(read.place);
         spans.push(read.span);
@@ -261,6 +263,7 @@ fn tasks<'n>(
         spec.mapped_groups = expand::groups(&context.groups, &spec.tasks, report);
         teardown::complete(&mut spec.tasks, &places, report);
         teardown::check(spec, &spans, report);
+        expand::insert_lists(&mut spec.tasks, lists, &places, report);
     }
     let ids = spec.tasks.iter().map(|task| task.task_id.clone());
     ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()
