@@ -16,8 +16,8 @@ use tower_http::timeout::TimeoutLayer;
 use crate::openapi::document;
 use crate::openapi::routing::{self, get, post};
 use crate::{
-    Error, State, assets, dag_files, dag_runs, event_logs, events, explain, guard, monitor, observe, operations, schedule,
-    task_instances, webhooks,
+    Error, State, assets, dag_files, dag_runs, event_logs, events, explain, guard, monitor, observe, operations,
+    schedule, task_instances, webhooks,
 };
 
 /// Longest body of a request.

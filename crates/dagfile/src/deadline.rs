@@ -66,7 +66,8 @@ fn runs(node: &Node, reference: &mut Option<Reference>, report: &mut Reporter) {
             report.error(value.span, format!("`{name}` goes with `reference: average_runtime` only"));
             return None;
         }
-        let number = integer_of(value).and_then(|number| u32::try_from(number).ok()).filter(|n| (1..=1_000).contains(n));
+        let number =
+            integer_of(value).and_then(|number| u32::try_from(number).ok()).filter(|n| (1..=1_000).contains(n));
         if number.is_none() {
             wrong(report, value, name, "a whole number from 1 to 1000");
         }

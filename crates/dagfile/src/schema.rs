@@ -117,7 +117,11 @@ fn deadline() -> Value {
         properties.insert(name.to_owned(), schema);
     };
     add("name", "What to call it", scalar());
-    add("reference", "What it counts from: logical_date, queued_at, average_runtime or a date", json!({"type": ["string", "object"]}));
+    add(
+        "reference",
+        "What it counts from: logical_date, queued_at, average_runtime or a date",
+        json!({"type": ["string", "object"]}),
+    );
     add(
         "interval",
         "Time after the reference, before it where negative (default 0)",

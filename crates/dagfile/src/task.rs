@@ -167,7 +167,10 @@ pub(crate) fn read<'n>(
     task.map_group = map_group;
     if mapping.lists_files() && !matches!(task.trigger_rule, TriggerRule::AllSuccess) {
         report
-            .error(span, format!("task `{id}` is expanded over files and has a trigger rule, which would count what lists them"))
+            .error(
+                span,
+                format!("task `{id}` is expanded over files and has a trigger rule, which would count what lists them"),
+            )
             .help("write a task with `operator: list_files`, and expand over its output");
     }
     let lists = mapping.finish(&mut task);

@@ -74,7 +74,9 @@ impl Deadline {
         let from = match self.reference {
             Reference::LogicalDate => birth.logical_date?,
             Reference::QueuedAt => birth.now,
-            Reference::AverageRuntime { max_runs, min_runs } => birth.now + average(birth.runtimes, max_runs, min_runs)?,
+            Reference::AverageRuntime { max_runs, min_runs } => {
+                birth.now + average(birth.runtimes, max_runs, min_runs)?
+            }
             Reference::At(at) => at,
         };
         from.checked_add_signed(TimeDelta::microseconds(self.interval_us))

@@ -62,8 +62,7 @@ pub async fn run(options: Options, stop: CancellationToken) {
 }
 
 async fn pass(options: &Options) -> Result<u64> {
-    const WITH_RUNS: [Cleanable; 4] =
-        [Cleanable::DagRun, Cleanable::AssetEvent, Cleanable::Job, Cleanable::Backfill];
+    const WITH_RUNS: [Cleanable; 4] = [Cleanable::DagRun, Cleanable::AssetEvent, Cleanable::Job, Cleanable::Backfill];
     let now = options.clock.now();
     let before = |keep: Duration| now.checked_sub_signed(TimeDelta::from_std(keep).ok()?);
     let mut rows = 0;

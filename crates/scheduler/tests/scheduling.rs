@@ -352,11 +352,12 @@ async fn old_runs_are_deleted_and_the_schedule_goes_on() {
         world.add(daily).await;
         let scheduler = world.schedule();
         world.until_next_run("d", "03-06 00:00").await;
-        world.until("all are over", async || {
-            let runs = world.runs("d").await;
-            runs.len() == 5 && runs.iter().all(|run| run.state == RunState::Success)
-        })
-        .await;
+        world
+            .until("all are over", async || {
+                let runs = world.runs("d").await;
+                runs.len() == 5 && runs.iter().all(|run| run.state == RunState::Success)
+            })
+            .await;
         scheduler.stop().await;
         let now = at("2026-03-05T13:00");
         let tables = &towpath_store::Cleanable::ALL;

@@ -37,11 +37,8 @@ impl DeadlineStatements for Tx {
     }
 
     async fn runtimes(&mut self, dag_id: &str, limit: u32) -> Result<Vec<Duration>> {
-        let took: Vec<i64> = sqlx::query_scalar(sql::RUNTIMES)
-            .bind(dag_id)
-            .bind(i64::from(limit))
-            .fetch_all(&mut *self.conn)
-            .await?;
+        let took: Vec<i64> =
+            sqlx::query_scalar(sql::RUNTIMES).bind(dag_id).bind(i64::from(limit)).fetch_all(&mut *self.conn).await?;
         Ok(took.into_iter().map(|us| Duration::from_micros(us.max(0) as u64)).collect())
     }
 

@@ -7,8 +7,8 @@ use towpath_model::asset::{Asset, Condition};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::RunState;
 use towpath_store::{
-    AssetEventFilter, AssetFilter, Cleanable, EventFilter, NewBackfill, NewEvent, NewRun, ReportOutcome, Reprocess, RunFilter,
-    RunRecord, Selection, Store,
+    AssetEventFilter, AssetFilter, Cleanable, EventFilter, NewBackfill, NewEvent, NewRun, ReportOutcome, Reprocess,
+    RunFilter, RunRecord, Selection, Store,
 };
 
 use crate::harness::*;
@@ -98,9 +98,14 @@ async fn the_schedule_goes_on_from_what_is_left(store: Store) {
 }
 
 async fn rows_of_other_tables(store: Store) {
-    sync(&store, wide("d", 1, |spec| {
-        spec.schedule = towpath_model::timetable::parse("@daily", chrono_tz::Tz::UTC, towpath_model::timetable::Kind::Trigger).expect("a schedule");
-    }))
+    sync(
+        &store,
+        wide("d", 1, |spec| {
+            spec.schedule =
+                towpath_model::timetable::parse("@daily", chrono_tz::Tz::UTC, towpath_model::timetable::Kind::Trigger)
+                    .expect("a schedule");
+        }),
+    )
     .await;
     let event = |name: &str| NewEvent {
         event: name.into(),
@@ -150,9 +155,12 @@ async fn rows_of_other_tables(store: Store) {
 }
 
 async fn events_that_somebody_needs_stay(store: Store) {
-    sync(&store, dag("d", &[("use", "bash", &[])], |spec| {
-        spec.asset_schedule = Some(Condition::Asset(Asset::named("a")));
-    }))
+    sync(
+        &store,
+        dag("d", &[("use", "bash", &[])], |spec| {
+            spec.asset_schedule = Some(Condition::Asset(Asset::named("a")));
+        }),
+    )
     .await;
     let asset = store.assets(&AssetFilter { limit: 1, ..AssetFilter::default() }).await.expect("read").items[0].id;
     let add = |at: i64| {

@@ -7,9 +7,7 @@ use towpath_model::dag::DagSpec;
 use towpath_model::deadline::{Deadline, Reference};
 use towpath_model::run::TriggeredBy;
 use towpath_model::state::RunState;
-use towpath_store::{
-    DeadlineRecord, EventFilter, NewRun, ReportOutcome, RunRecord, Selection, Store, TaskKey,
-};
+use towpath_store::{DeadlineRecord, EventFilter, NewRun, ReportOutcome, RunRecord, Selection, Store, TaskKey};
 
 use crate::harness::*;
 
@@ -96,7 +94,8 @@ async fn a_success_in_time_drops_it(store: Store) {
     assert_eq!(times(&store, &run).await, [1]);
     assert_eq!((miss(&store, 3).await, told(&store, &run).await.len()), (1, 2));
     // Over at once.
-    sync(&store, dag("e", &[("a", "empty", &[])], |spec| spec.deadlines = vec![deadline(Reference::QueuedAt, 60)])).await;
+    sync(&store, dag("e", &[("a", "empty", &[])], |spec| spec.deadlines = vec![deadline(Reference::QueuedAt, 60)]))
+        .await;
     let run = manual(&store, "e").await;
     assert_eq!((run_state(&store, run.key).await, times(&store, &run).await), (RunState::Success, vec![]));
 }

@@ -79,7 +79,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     };
     let shown: Vec<Shown> = cleaned.into_iter().map(Shown).collect();
     if shown.is_empty() {
-        empty_list(args.output.output, &format!("nothing to delete: all of it ended after {}", output::rfc3339(before)));
+        empty_list(
+            args.output.output,
+            &format!("nothing to delete: all of it ended after {}", output::rfc3339(before)),
+        );
     }
     output::list(args.output.output, &shown)?;
     if args.output.output == Format::Table && !shown.is_empty() {
