@@ -103,7 +103,7 @@ pub(crate) fn slack(news: &News) -> Value {
 pub(crate) fn teams(news: &News) -> Value {
     let color = match news.event() {
         Event::Failure => "Attention",
-        Event::Retry => "Warning",
+        Event::Retry | Event::Deadline => "Warning",
         Event::Success => "Good",
     };
     let facts: Vec<Value> = news.facts().iter().map(|(name, value)| json!({"title": name, "value": value})).collect();
@@ -139,6 +139,7 @@ fn sign(event: Event) -> &'static str {
     match event {
         Event::Failure => ":red_circle:",
         Event::Retry => ":large_orange_circle:",
+        Event::Deadline => ":alarm_clock:",
         Event::Success => ":large_green_circle:",
     }
 }

@@ -76,6 +76,7 @@ impl News {
             Event::Failure => "failed",
             Event::Retry => "up for retry",
             Event::Success => "succeeded",
+            Event::Deadline => "deadline missed",
         };
         format!("{word}: {} (run {})", self.name(), self.alert.run_id)
     }
@@ -163,6 +164,8 @@ impl News {
             Event::Failure => "failed",
             Event::Retry => "up_for_retry",
             Event::Success => "success",
+            // What the run does by now.
+            Event::Deadline => self.run.as_ref().map_or("gone", |run| run.state.into()),
         }
     }
 

@@ -170,6 +170,35 @@ async fn a_mail() {
 }
 
 #[tokio::test]
+async fn a_mail_of_a_missed_deadline() {
+    for db in towpath_testkit::databases().await {
+        let server = MailServer::open().await;
+        let world = World::new(db, vec![], vec![]).await;
+        let mut spec = DagSpec::new("late");
+        spec.tasks.push(Task::new("slow", "bash"));
+        spec.deadlines = vec![towpath_model::deadline::Deadline {
+            name: Some("report".to_owned()),
+            reference: towpath_model::deadline::Reference::QueuedAt,
+            interval_us: 1_800_000_000,
+            targets: vec![mail(&["ops@example.org"])],
+        }];
+        let upsert = DagUpsert { dag: Arc::new(Dag::build(spec).unwrap()), file: "late.yml".into(), source: "".into() };
+        world.store.sync_dags(&[upsert], false, world.clock.now()).await.unwrap();
+        let new = NewRun { run_id: Some("one".to_owned()), ..NewRun::manual("late", begin(), TriggeredBy::Cli) };
+        world.store.create_run(new, world.clock.now()).await.unwrap();
+        let sender = world.sender(Some(&server));
+        assert_eq!(world.store.miss_deadlines(world.clock.now()).await.unwrap(), 0);
+        world.pass(1_800);
+        // Whoever is killed before the mail is sent has written that it is to be.
+        assert_eq!(world.store.miss_deadlines(world.clock.now()).await.unwrap(), 1);
+        assert_eq!((sender.pass().await.unwrap(), sender.pass().await.unwrap()), (1, 0));
+        let [mail] = server.mails().try_into().unwrap();
+        let id = mail.data.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap().to_owned();
+        insta::assert_snapshot!("mail_of_a_missed_deadline", mail.data.replace(&id, "[id]"));
+    }
+}
+
+#[tokio::test]
 async fn hooks() {
     for db in towpath_testkit::databases().await {
         let server = HookServer::open().await;

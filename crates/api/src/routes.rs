@@ -16,8 +16,8 @@ use tower_http::timeout::TimeoutLayer;
 use crate::openapi::document;
 use crate::openapi::routing::{self, get, post};
 use crate::{
-    Error, State, assets, dag_files, data_sets, event_logs, events, explain, guard, monitor, observe, operations,
-    schedule, task_instances, webhooks,
+    Error, State, assets, dag_files, dag_runs, data_sets, event_logs, events, explain, guard, monitor, observe,
+    operations, schedule, task_instances, webhooks,
 };
 
 /// Longest body of a request.
@@ -89,6 +89,7 @@ fn towpath() -> routing::Router {
         .route(&format!("{TASK}/dataSet/schema"), get(data_sets::describe::schema))
         .route(&format!("{TASK}/dataSet/profile"), get(data_sets::describe::profile))
         .route(&format!("{TASK}/plan"), get(data_sets::describe::plan))
+        .route("/dags/{dag_id}/dagRuns/{run_id}/deadlines", get(dag_runs::deadlines::get))
         .route("/events", get(events::stream))
         .route(&format!("{TASK}/logs/{{try_number}}/stream"), get(task_instances::log_stream::get))
         .route("/dags/{dag_id}/schedule/preview", get(schedule::preview))

@@ -9,7 +9,7 @@ use crate::node::{Key, Kind, Node};
 /// Keys of an entry that say where to.
 pub(crate) const TARGETS: &[&str] = &["email", "webhook", "slack", "teams", "command"];
 /// Words of `on`.
-pub(crate) const EVENTS: &[&str] = &["failure", "retry", "success"];
+pub(crate) const EVENTS: &[&str] = &["failure", "retry", "success", "deadline"];
 const EXAMPLE: &str = "for example `- {on: failure, email: ops@example.org}`";
 
 /// Whose ends an entry speaks of.
@@ -72,6 +72,11 @@ fn events(node: &Node, of: Of, report: &mut Reporter) -> Vec<Event> {
                     .error(item.span, "a run is not retried, only its tasks are")
                     .help("alerts of all tasks stand in `default_args`");
             }
+            Ok(Event::Deadline) if of == Of::Task => {
+                report
+                    .error(item.span, "a task has no deadline, only runs have")
+                    .help("such an alert stands in `alerts` of the DAG, or in its `deadline`");
+            }
             Ok(event) if events.contains(&event) => {}
             Ok(event) => events.push(event),
             Err(_) => {
@@ -87,7 +92,7 @@ fn events(node: &Node, of: Of, report: &mut Reporter) -> Vec<Event> {
     events
 }
 
-fn target(key: &Key, node: &Node, report: &mut Reporter) -> Option<Target> {
+pub(crate) fn target(key: &Key, node: &Node, report: &mut Reporter) -> Option<Target> {
     let text = || node.as_text().map(str::to_owned);
     let target = match key.text.as_str() {
         "email" => addresses(node).map(Target::Email),

@@ -12,6 +12,7 @@ use crate::Limits;
 use crate::alerts;
 use crate::asset;
 use crate::date;
+use crate::deadline;
 use crate::diagnostic::Reporter;
 use crate::expand;
 use crate::fields::{Fields, given_twice};
@@ -179,6 +180,7 @@ fn settings(
         crate::params::check(node, &spec.params, spec.schedule.is_scheduled() || spec.asset_schedule.is_some(), report);
     }
     spec.alerts = alerts::read(fields.get("alerts"), alerts::Of::Run, report);
+    spec.deadlines = deadline::read(fields.get("deadline"), zone, frame.now, report);
 }
 
 /// Dates may stand in `default_args`, where Airflow's users put them.
@@ -232,6 +234,7 @@ fn tasks<'n>(
     let mut places = Vec::with_capacity(entries.len());
     let mut spans = Vec::with_capacity(entries.len());
     let mut inherited = 0_usize;
+    let mut lists = Vec::new();
     for (name, node) in entries {
         let Some(read) = task::read(name, node, context, report) else { continue };
         inherited += read.inherited;
@@ -248,6 +251,7 @@ fn tasks<'n>(
             continue;
         }
         firsts.insert(read.task.task_id.clone(), read.span);
+        lists.extend(read.lists.into_iter().map(|list| (spec.tasks.len(), list)));
         spec.tasks.push(read.task);
         places.push(read.place);
         spans.push(read.span);
@@ -259,6 +263,7 @@ fn tasks<'n>(
         spec.mapped_groups = expand::groups(&context.groups, &spec.tasks, report);
         teardown::complete(&mut spec.tasks, &places, report);
         teardown::check(spec, &spans, report);
+        expand::insert_lists(&mut spec.tasks, lists, &places, report);
     }
     let ids = spec.tasks.iter().map(|task| task.task_id.clone());
     ids.zip(spans.into_iter().zip(places.into_iter().map(|place| place.references))).collect()

@@ -29,6 +29,8 @@ pub(crate) struct Mapping<'n> {
     names: Vec<&'static str>,
     /// Keyword arguments of the function that all instances share.
     pub(crate) kwargs: Map<String, Value>,
+    /// Globs whose files it is mapped over: each gets a task that lists them.
+    listings: Vec<Value>,
 }
 
 impl<'n> Mapping<'n> {
@@ -63,6 +65,11 @@ impl<'n> Mapping<'n> {
             }
         }
         found.expand = Some(if name == "expand_zip" { Expand::Zip(sources) } else { Expand::Product(sources) });
+        if found.lists_files() {
+            report
+                .error(node.span, "a task group cannot be expanded over files itself")
+                .help("write a task with `operator: list_files` before it, and expand over its output");
+        }
         found
     }
 
@@ -112,6 +119,11 @@ impl<'n> Mapping<'n> {
 
     /// A list or a mapping, or the result of a task: `task.output`, or `+task` as dag-factory has it.
     fn source(&mut self, name: &str, node: &'n Node, report: &mut Reporter) -> Option<Source> {
+        if let Some([(key, files)]) = node.as_map()
+            && key.text == "files"
+        {
+            return self.files(files, report);
+        }
         if matches!(node.kind, Kind::List(_) | Kind::Map(_)) {
             return Some(Source::Values(node.to_json()));
         }
@@ -127,6 +139,25 @@ impl<'n> Mapping<'n> {
             .error(node.span, format!("cannot expand `{name}` over {}", node.describe()))
             .help("write a list, a mapping, `task.output` for the result of a task, `task.rows` or `task.partitions` for its data set");
         None
+    }
+
+    /// Files: what lists them gets its name in [`Mapping::finish`], when that of the task is known.
+    fn files(&mut self, node: &'n Node, report: &mut Reporter) -> Option<Source> {
+        let globs = match &node.kind {
+            Kind::List(items) => items.iter().map(Node::as_text).collect::<Option<Vec<_>>>(),
+            _ => node.as_text().map(|text| vec![text]),
+        };
+        let Some(globs) = globs.filter(|globs| !globs.is_empty()) else {
+            wrong(report, node, "files", "a glob such as data/*.csv, or a list of them");
+            return None;
+        };
+        self.listings.push(globs.into());
+        Some(Source::Output { task_id: String::new(), key: None })
+    }
+
+    /// Whether it is mapped over files.
+    pub(crate) fn lists_files(&self) -> bool {
+        !self.listings.is_empty()
     }
 
     fn read_partial(&mut self, node: &'n Node, operator: &OperatorSpec, report: &mut Reporter) {
@@ -155,8 +186,24 @@ impl<'n> Mapping<'n> {
         self.names.iter().copied().filter(comes).collect()
     }
 
-    /// Puts what was read into the task.
-    pub(crate) fn finish(self, task: &mut Task) {
+    /// Puts what was read into the task; the tasks that list its files, if it has some.
+    pub(crate) fn finish(mut self, task: &mut Task) -> Vec<Task> {
+        let mut listings = std::mem::take(&mut self.listings).into_iter();
+        let mut lists = Vec::new();
+        for source in self.expand.iter_mut().flat_map(sources_mut) {
+            let Source::Output { task_id, .. } = source else { continue };
+            let Some(files) = listings.as_slice().first().filter(|_| task_id.is_empty()).cloned() else { continue };
+            listings.next();
+            let number = if lists.is_empty() { String::new() } else { format!("_{}", lists.len() + 1) };
+            *task_id = format!("{}__files{number}", task.task_id);
+            // It runs when and as the task would, and is retried and limited alike.
+            let mut list = Task { expand: None, ..task.clone() };
+            (list.task_id, list.operator) = (task_id.clone(), "list_files".to_owned());
+            list.args = Map::from_iter([("files".to_owned(), files)]);
+            (list.role, list.do_xcom_push) = (towpath_model::teardown::Role::default(), true);
+            (list.inlets, list.outlets, list.map_index_template) = (Vec::new(), Vec::new(), None);
+            lists.push(list);
+        }
         if !self.kwargs.is_empty() {
             let kwargs = task.args.entry("op_kwargs").or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(map) = kwargs {
@@ -164,6 +211,7 @@ impl<'n> Mapping<'n> {
             }
         }
         task.expand = self.expand;
+        lists
     }
 }
 
@@ -222,6 +270,30 @@ fn operators(tasks: &[Task]) -> HashMap<String, String> {
     tasks.iter().map(|task| (task.task_id.clone(), task.operator.clone())).collect()
 }
 
+fn sources_mut(expand: &mut Expand) -> Vec<&mut Source> {
+    match expand {
+        Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
+        Expand::Kwargs(source) => vec![source],
+    }
+}
+
+/// Puts the tasks that list files before those that are mapped over them, behind what those wait for.
+pub(crate) fn insert_lists(tasks: &mut Vec<Task>, lists: Vec<(usize, Task)>, places: &[Place], report: &mut Reporter) {
+    // Two lists of one task do not wait for each other.
+    let ids: Vec<String> = lists.iter().map(|(_, list)| list.task_id.clone()).collect();
+    for (index, mut list) in lists {
+        let place = &places[index].references;
+        if tasks.iter().any(|task| task.task_id == list.task_id) {
+            let span = place.first().map_or_else(crate::node::Span::default, |reference| reference.span);
+            report.error(span, format!("task `{}` lists files for another one, and its id is taken", list.task_id));
+            continue;
+        }
+        list.upstream = tasks[index].upstream.iter().filter(|id| !ids.contains(id)).cloned().collect();
+        tasks[index].upstream.push(list.task_id.clone());
+        tasks.push(list);
+    }
+}
+
 fn complete_one(
     expand: &mut Expand,
     upstream: &[String],
@@ -229,11 +301,7 @@ fn complete_one(
     operators: &HashMap<String, String>,
     report: &mut Reporter,
 ) {
-    let sources: Vec<&mut Source> = match expand {
-        Expand::Product(map) | Expand::Zip(map) => map.values_mut().collect(),
-        Expand::Kwargs(source) => vec![source],
-    };
-    for source in sources {
+    for source in sources_mut(expand) {
         let each = if let Source::DataSet { each, .. } = source { Some(*each) } else { None };
         let Some(task_id) = source.task_id_mut() else { continue };
         let written = task_id.clone();

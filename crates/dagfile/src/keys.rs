@@ -26,6 +26,8 @@ pub(crate) enum KeyKind {
     Tasks,
     Groups,
     Alerts,
+    /// Deadlines of runs, one or a list.
+    Deadlines,
     /// Assets, one or a list.
     AssetList,
     /// Definitions of assets, by name or as a list.
@@ -102,6 +104,12 @@ pub(crate) const DAG: &[KeySpec] = &[
         KeyKind::Alerts,
         "Who is told how runs end: a list of {on, email | webhook | slack | teams | command}",
     ),
+    key(
+        "deadline",
+        KeyKind::Deadlines,
+        "Until when a run has to have succeeded, one or a list of {reference, interval, name, email | webhook | slack | teams | command}",
+    )
+    .aka(&["deadlines"]),
     key("is_paused_upon_creation", KeyKind::Bool, "Start paused; by default the configuration decides"),
     key(
         "render_template_as_native_obj",

@@ -21,6 +21,7 @@ mod args;
 mod asset;
 mod dag;
 mod date;
+mod deadline;
 mod diagnostic;
 mod document;
 mod etl;

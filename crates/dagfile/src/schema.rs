@@ -26,6 +26,7 @@ pub fn json_schema() -> Value {
                "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}, {"type": "object", "required": ["__type__"]}]}),
     );
     defs.insert("alert".to_owned(), alert());
+    defs.insert("deadline".to_owned(), deadline());
     defs.insert("asset".to_owned(), asset());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -92,7 +93,7 @@ fn alert() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "on": {"description": "Which ends (default failure); only tasks have retries",
+            "on": {"description": "Which ends (default failure); only tasks have retries, only runs have deadlines",
                    "anyOf": [event, {"type": "array", "items": event, "minItems": 1}]},
             "email": {"description": "Addresses", "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
             "webhook": {"description": "Address or connection that gets the event as JSON", "type": "string"},
@@ -104,6 +105,34 @@ fn alert() -> Value {
         "additionalProperties": false,
         "anyOf": TARGETS.iter().map(|target| json!({"required": [target]})).collect::<Vec<_>>(),
     })
+}
+
+/// An entry of `deadline`.
+fn deadline() -> Value {
+    let alert = alert();
+    let mut properties = Map::new();
+    let count = json!({"type": "integer", "minimum": 1, "maximum": 1000});
+    let mut add = |name: &str, doc: &str, mut schema: Value| {
+        schema["description"] = json!(doc);
+        properties.insert(name.to_owned(), schema);
+    };
+    add("name", "What to call it", scalar());
+    add(
+        "reference",
+        "What it counts from: logical_date, queued_at, average_runtime or a date",
+        json!({"type": ["string", "object"]}),
+    );
+    add(
+        "interval",
+        "Time after the reference, before it where negative (default 0)",
+        json!({"anyOf": [{"$ref": "#/$defs/duration"}, {"type": "number"}]}),
+    );
+    add("max_runs", "Of average_runtime: as many of the newest runs that are over (default 10)", count.clone());
+    add("min_runs", "Of average_runtime: with fewer there is no deadline (default max_runs)", count);
+    for target in TARGETS {
+        properties.insert((*target).to_owned(), alert["properties"][*target].clone());
+    }
+    json!({"type": "object", "properties": properties, "required": ["reference"], "additionalProperties": false})
 }
 
 /// An asset, where it is named or described.
@@ -179,6 +208,10 @@ fn key_schema(kind: KeyKind) -> Value {
         KeyKind::Alerts => {
             let alert = json!({"$ref": "#/$defs/alert"});
             json!({"anyOf": [alert, {"type": "array", "items": alert}]})
+        }
+        KeyKind::Deadlines => {
+            let deadline = json!({"$ref": "#/$defs/deadline"});
+            json!({"anyOf": [deadline, {"type": "array", "items": deadline}]})
         }
         KeyKind::AssetList => {
             let asset = json!({"$ref": "#/$defs/asset"});

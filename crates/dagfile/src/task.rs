@@ -31,6 +31,8 @@ pub(crate) struct Read {
     pub(crate) span: Span,
     /// How many parts it has taken from defaults.
     pub(crate) inherited: usize,
+    /// The tasks that list what it is mapped over.
+    pub(crate) lists: Vec<Task>,
 }
 
 /// What the tasks of a DAG have in common.
@@ -163,13 +165,21 @@ pub(crate) fn read<'n>(
     }
     task.role = role;
     task.map_group = map_group;
-    mapping.finish(&mut task);
+    if mapping.lists_files() && !matches!(task.trigger_rule, TriggerRule::AllSuccess) {
+        report
+            .error(
+                span,
+                format!("task `{id}` is expanded over files and has a trigger rule, which would count what lists them"),
+            )
+            .help("write a task with `operator: list_files`, and expand over its output");
+    }
+    let lists = mapping.finish(&mut task);
     if let Some(node) = fields.get("params")
         && context.checked_params.borrow_mut().insert(node.span)
     {
         crate::params::check(node, &task.params, false, report);
     }
-    Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum() })
+    Some(Read { task, place, span, inherited: levels.iter().map(|level| level.parts).sum(), lists })
 }
 
 fn task_id(name: Option<(String, Span)>, fields: &Fields<'_>, node: &Node, report: &mut Reporter) -> Option<String> {

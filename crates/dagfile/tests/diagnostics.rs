@@ -109,6 +109,14 @@ fn broken_files() {
             "alerts",
             "alerts: [{on: retry, email: a@example.org}, {on: failed, command: ''}, nobody]\ntasks:\n  t:\n    operator: empty\n    alerts:\n    - {on: [], webhook: 'ftp://x'}\n    - {slak: https://example.org}\n    - {on: success}\n    - {email: [nobody, a@example.org]}\n    - {email: {a: b}}\n",
         ),
+        (
+            "deadlines",
+            "deadline:\n- {reference: queued, interval: 30m}\n- {interval: 30m}\n- {reference: logical_date, interval: soon, max_runs: 3}\n- {reference: average_runtime, max_runs: 2, min_runs: 5}\n- {reference: queued_at, emial: a@example.org}\n- {reference: 2026-13-01}\n- tomorrow\ntasks:\n  t: {operator: empty, alerts: {on: deadline, command: x}}\n",
+        ),
+        (
+            "expand over files",
+            "task_groups:\n  g: {expand: {x: {files: '*.csv'}}}\ntasks:\n  a: {operator: bash, expand: {bash_command: {files: 1}}}\n  b: {operator: bash, expand: {bash_command: {files: '*'}}, trigger_rule: all_done}\n  c: {operator: empty, task_group_name: g}\n",
+        ),
         ("no tasks", "schedule: '@daily'\n"),
         ("without effect", "orientation: LR\ntasks:\n  a: {operator: empty}\n"),
     ];

@@ -119,3 +119,33 @@ tasks:
     assert!(towpath_model::expand::rows_are_expanded(&dag, "read"));
     assert!(!towpath_model::expand::rows_are_expanded(&dag, "part"));
 }
+
+#[test]
+fn files_are_listed_by_a_task_before() {
+    let dag = one("task_groups: {g: {}}
+default_args: {retries: 2, pool: disk}
+tasks:
+  first: {operator: empty}
+  load:
+    operator: bash
+    task_group_name: g
+    dependencies: [first]
+    expand: {bash_command: {files: 'in/*.sh'}, env: [{}], cwd: {files: [a, 's3://b/*']}}
+  last: {operator: empty, dependencies: [load]}
+");
+    let list = dag.task("g.load__files").expect("the task is there");
+    assert_eq!((list.operator.as_str(), &list.args["files"]), ("list_files", &json!(["in/*.sh"])));
+    assert_eq!((list.retry.retries, list.pool.as_str(), &list.expand), (2, "disk", &None));
+    assert_eq!(dag.task("g.load__files_2").expect("the task is there").args["files"], json!(["a", "s3://b/*"]));
+    for (id, expected) in [
+        ("g.load__files", "first"),
+        ("g.load__files_2", "first"),
+        ("g.load", "first g.load__files g.load__files_2"),
+        ("last", "g.load"),
+    ] {
+        assert_eq!(upstream(&dag, id), expected, "{id}");
+    }
+    let expand = serde_json::to_value(&dag.task("g.load").unwrap().expand).unwrap();
+    assert_eq!(expand["product"]["bash_command"], json!({"output": {"task_id": "g.load__files"}}));
+    assert_eq!(expand["product"]["cwd"], json!({"output": {"task_id": "g.load__files_2"}}));
+}

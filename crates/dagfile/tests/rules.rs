@@ -234,6 +234,31 @@ fn alerts_are_inherited_and_those_of_runs_are_not() {
 }
 
 #[test]
+fn deadlines_count_from_a_reference() {
+    use towpath_model::alert::Target;
+    use towpath_model::deadline::Reference;
+    let dag = one(
+        "timezone: Europe/Berlin\ndeadline:\n- {reference: queued_at, interval: 30m, name: report, email: [a@example.org], slack: s}\n- {reference: logical_date, interval: -10m}\n- {reference: average_runtime, interval: -1.5, max_runs: 5}\n- {reference: average_runtime, max_runs: 5, min_runs: 2}\n- {reference: 2026-02-01T06:00, interval: 1h}\nalerts: {on: deadline, command: logger}\ntasks:\n  a: {operator: empty}\n",
+    );
+    let read: Vec<_> = dag.spec().deadlines.iter().map(|it| (it.reference, it.interval_us / 1_000)).collect();
+    let average = |max_runs, min_runs| Reference::AverageRuntime { max_runs, min_runs };
+    assert_eq!(
+        read,
+        [
+            (Reference::QueuedAt, 1_800_000),
+            (Reference::LogicalDate, -600_000),
+            (average(5, 5), -1_500),
+            (average(5, 2), 0),
+            (Reference::At("2026-02-01T05:00:00Z".parse().unwrap()), 3_600_000),
+        ]
+    );
+    let first = &dag.spec().deadlines[0];
+    let targets = [Target::Email(vec!["a@example.org".into()]), Target::Slack("s".into())];
+    assert_eq!((first.name.as_deref(), first.targets.as_slice()), (Some("report"), &targets[..]));
+    assert_eq!(one("deadline: {reference: queued_at}\ntasks:\n  a: {operator: empty}\n").spec().deadlines.len(), 1);
+}
+
+#[test]
 fn ends_of_lines_and_marks_do_not_move_places() {
     for text in ["tasks:\r\n  a: {operator: emty}\r\n", "\u{feff}tasks:\n  a: {operator: emty}\n"] {
         let told = support::told(&support::read(text, &Limits::default()));

@@ -198,7 +198,7 @@ impl<'c> World<'c> {
 
     /// Does what a scheduler does when a time has come; whether anything was to do.
     async fn let_time_work(&self, now: DateTime<Utc>) -> Result<bool, Error> {
-        let expired = self.store.expire_runs(now).await?;
+        let expired = self.store.expire_runs(now).await? + self.store.miss_deadlines(now).await?;
         let woken = self.store.wake_due(now, SLOTS).await?;
         let started = self.store.start_queued_runs(now).await?;
         Ok(expired + woken + started > 0)

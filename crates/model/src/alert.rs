@@ -15,6 +15,8 @@ pub enum Event {
     /// A try has failed and another one follows. Runs are not retried.
     Retry,
     Success,
+    /// A run has not succeeded by its deadline.
+    Deadline,
 }
 
 /// Where an alert goes.
@@ -107,6 +109,7 @@ impl Task {
             Event::Failure => self.email_on_failure,
             Event::Retry => self.email_on_retry,
             Event::Success => self.email_on_success,
+            Event::Deadline => false,
         };
         let mut targets = Vec::new();
         if by_mail && !self.email.is_empty() {

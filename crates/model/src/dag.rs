@@ -20,6 +20,7 @@ use strum::{Display, EnumString};
 use crate::alert::{Alert, Event};
 use crate::asset::{Asset, Condition, Outlet};
 use crate::canonical;
+use crate::deadline::Deadline;
 use crate::expand::Expand;
 use crate::params::{Checkers, Param, ParamError};
 use crate::retry::RetryPolicy;
@@ -86,6 +87,9 @@ pub struct DagSpec {
     /// Who is told how its runs end; tasks have alerts of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
+    /// Until when its runs have to have succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadlines: Vec<Deadline>,
     /// Sorted by `task_id`.
     pub tasks: Vec<Task>,
 }
@@ -639,6 +643,7 @@ impl DagSpec {
             fail_fast: false,
             mapped_groups: IndexMap::new(),
             alerts: Vec::new(),
+            deadlines: Vec::new(),
             tasks: Vec::new(),
         }
     }

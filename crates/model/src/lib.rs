@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod clock;
 pub mod connection;
 pub mod dag;
+pub mod deadline;
 pub mod duration;
 pub mod etl;
 pub mod expand;

@@ -257,6 +257,22 @@ pub const SPECS: &[OperatorSpec] = &[
     },
     sql::SQL_OPERATOR,
     sql::SQL_BRANCH,
+    OperatorSpec {
+        name: "list_files",
+        aliases: &[],
+        summary: "Lists the files or objects that globs name; the sorted list is its XCom, to expand tasks over",
+        args: &[
+            arg(
+                "files",
+                ArgKind::TextList,
+                "Globs, relative to the project folder, or URLs: s3://, gs://, az://; `**` stands for any number of folders",
+            )
+            .required()
+            .templated(),
+            arg("conn_id", ArgKind::Text, "The connection that opens the URLs").templated(),
+        ],
+        one_of: &[],
+    },
     trigger::TRIGGER_DAG,
     sensor::FILE,
     sensor::S3_KEY,

@@ -159,6 +159,8 @@ pub trait Services: Send + Sync + std::fmt::Debug {
     async fn task_states(&self, run: &RunStatus, tasks: &Tasks) -> Result<Vec<(String, TaskState)>, ServiceError>;
     /// Starts a run, unless it exists.
     async fn trigger_run(&self, order: &RunOrder) -> Result<Triggered, ServiceError>;
+    /// Makes a run that exists run again as a whole; it keeps who asked as its triggering user.
+    async fn reset_run(&self, run: &RunStatus, origin: &str) -> Result<(), ServiceError>;
     /// How the earlier tries of this task instance ended, by the number of the try.
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError>;
     /// The events that the run was started for, oldest first.

@@ -19,6 +19,7 @@ pub mod connection_test;
 pub mod data_sets;
 pub mod database;
 pub mod http;
+pub mod list_files;
 pub mod log;
 pub mod object_storage;
 pub mod process;

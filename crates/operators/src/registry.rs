@@ -9,6 +9,7 @@ use crate::attempt::{Attempt, Operator, Outcome};
 use crate::bash::Bash;
 use crate::branch::{Branch, LatestOnly, ShortCircuit};
 use crate::http::Http;
+use crate::list_files::ListFiles;
 use crate::sensor::{
     BashSensor, ExternalTaskSensor, FileSensor, HttpSensor, ObjectSensor, PythonSensor, Sensing, SqlSensor,
     TimeDeltaSensor, TimeSensor,
@@ -40,6 +41,7 @@ impl Registry {
             .with("sql", Arc::new(Sql))
             .with("sql_branch", Arc::new(SqlBranch))
             .with("sql_sensor", Arc::new(Sensing(SqlSensor)))
+            .with("list_files", Arc::new(ListFiles))
             .with("trigger_dag", Arc::new(TriggerDag))
             .with("file_sensor", Arc::new(Sensing(FileSensor)))
             .with("s3_key_sensor", Arc::new(Sensing(ObjectSensor)))

@@ -62,6 +62,7 @@ struct Settings<'a> {
     wait: Option<Wait>,
     skip_when_already_exists: bool,
     fail_when_dag_is_paused: bool,
+    reset_dag_run: bool,
 }
 
 struct Wait {
@@ -134,8 +135,16 @@ async fn started(attempt: &Attempt, settings: &Settings<'_>) -> Result<(String, 
         }
         None => {
             let run_id = settings.run_id.map_or_else(|| run_id_of(context, context.try_number), str::to_owned);
-            start(attempt, settings, &run_id).await?;
-            attempt.log.info(&format!("Started run {run_id} of DAG {dag_id}"));
+            match start(attempt, settings, &run_id).await? {
+                None => attempt.log.info(&format!("Started run {run_id} of DAG {dag_id}")),
+                Some(there) => {
+                    let run_id = reset(attempt, settings, there).await?;
+                    attempt.log.info(&format!("Run {run_id} of DAG {dag_id} runs again (reset_dag_run)"));
+                    attempt.push_xcom(XCOM_RUN_ID, run_id.clone().into());
+                    attempt.push_xcom(XCOM_DAG_ID, dag_id.into());
+                    return Ok((run_id, None));
+                }
+            }
             (run_id, None)
         }
     };
@@ -161,12 +170,14 @@ async fn own_run(attempt: &Attempt, settings: &Settings<'_>) -> Result<Option<Ru
         tries.sort_unstable_by(|a, b| b.cmp(a));
     }
     let origins: Vec<String> = tries.iter().map(|number| origin(context, *number)).collect();
-    let ids: Vec<String> = match settings.run_id {
-        Some(run_id) => vec![run_id.to_owned()],
-        None => tries.iter().map(|number| run_id_of(context, *number)).collect(),
+    let mut ids: Vec<RunRef> = match settings.run_id {
+        Some(run_id) => vec![RunRef::Id(run_id.to_owned())],
+        None => tries.iter().map(|number| RunRef::Id(run_id_of(context, *number))).collect(),
     };
-    for run_id in ids {
-        let Some(run) = attempt.services.run(settings.dag_id, &RunRef::Id(run_id)).await? else { continue };
+    // One that was made to run again is found by what had made it exist.
+    ids.extend(settings.date().filter(|_| settings.reset_dag_run).map(RunRef::LogicalDate));
+    for which in ids {
+        let Some(run) = attempt.services.run(settings.dag_id, &which).await? else { continue };
         let at = origins.iter().position(|origin| run.triggering_user.as_ref() == Some(origin));
         let failed = settings.wait.as_ref().is_some_and(|wait| wait.failed.contains(&run.state));
         match at {
@@ -179,7 +190,18 @@ async fn own_run(attempt: &Attempt, settings: &Settings<'_>) -> Result<Option<Ru
     Ok(None)
 }
 
-async fn start(attempt: &Attempt, settings: &Settings<'_>, run_id: &str) -> Result<(), End> {
+/// Makes a run that somebody else has started run again; its id.
+async fn reset(attempt: &Attempt, settings: &Settings<'_>, run: RunStatus) -> Result<String, End> {
+    let context = &attempt.context;
+    if settings.dag_id == context.dag_id && run.run_id == context.run_id {
+        return Err(End::lasting(format!("run `{}` is that of this task, which cannot reset itself", run.run_id)));
+    }
+    attempt.services.reset_run(&run, &origin(context, context.try_number)).await?;
+    Ok(run.run_id)
+}
+
+/// Starts the run; the one that is there already where that is to run again.
+async fn start(attempt: &Attempt, settings: &Settings<'_>, run_id: &str) -> Result<Option<RunStatus>, End> {
     let dag_id = settings.dag_id;
     let now = attempt.log.clock().now();
     let mut order = RunOrder {
@@ -195,7 +217,7 @@ async fn start(attempt: &Attempt, settings: &Settings<'_>, run_id: &str) -> Resu
     };
     for _ in 0..MOST_DATES {
         match attempt.services.trigger_run(&order).await? {
-            Triggered::Created => return Ok(()),
+            Triggered::Created => return Ok(None),
             Triggered::Refused(reason) => return Err(End::passing(reason)),
             Triggered::Exists => {}
         }
@@ -205,6 +227,15 @@ async fn start(attempt: &Attempt, settings: &Settings<'_>, run_id: &str) -> Resu
             break;
         }
         order.logical_date = order.logical_date.map(|date| date + TimeDelta::microseconds(1));
+    }
+    if settings.reset_dag_run {
+        let mut there = attempt.services.run(dag_id, &RunRef::Id(run_id.to_owned())).await?;
+        if let (None, Some(date)) = (&there, settings.date()) {
+            there = attempt.services.run(dag_id, &RunRef::LogicalDate(date)).await?;
+        }
+        // It may have been deleted just now.
+        let gone = || End::passing(format!("the run of DAG `{dag_id}` that was to run again is gone"));
+        return there.map(Some).ok_or_else(gone);
     }
     let date = order.logical_date.map_or_else(String::new, |date| format!(" or the logical date {}", iso_time(date)));
     let what = format!("DAG `{dag_id}` already has a run with the id `{run_id}`{date}");
@@ -240,13 +271,15 @@ fn run_id_of(context: &Context, try_number: u32) -> String {
 }
 
 impl<'a> Settings<'a> {
-    fn read(args: &'a Map<String, Value>) -> Result<Self, End> {
-        if flag(args, "reset_dag_run") {
-            return Err(End::lasting(
-                "`reset_dag_run` is not supported: a run that exists is not cleared; leave it out, or set \
-                 `skip_when_already_exists`",
-            ));
+    /// The logical date that is asked for by name.
+    fn date(&self) -> Option<DateTime<Utc>> {
+        match self.logical_date {
+            LogicalDate::At(date) => Some(date),
+            LogicalDate::Now | LogicalDate::None => None,
         }
+    }
+
+    fn read(args: &'a Map<String, Value>) -> Result<Self, End> {
         let dag_id = text(args, "trigger_dag_id")
             .ok_or_else(|| End::lasting("`trigger_dag_id` is empty; name the DAG to start a run of"))?;
         let run_id = text(args, "trigger_run_id");
@@ -273,6 +306,7 @@ impl<'a> Settings<'a> {
             wait,
             skip_when_already_exists: flag(args, "skip_when_already_exists"),
             fail_when_dag_is_paused: flag(args, "fail_when_dag_is_paused"),
+            reset_dag_run: flag(args, "reset_dag_run"),
         })
     }
 }

@@ -34,6 +34,7 @@ mod outage;
 pub mod plan;
 pub mod preview;
 pub mod process_identity;
+pub mod retention;
 mod run_loop;
 pub mod staging;
 

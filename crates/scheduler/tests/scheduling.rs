@@ -313,6 +313,69 @@ async fn a_pause_skips_what_was_missed() {
 }
 
 #[tokio::test]
+async fn deadlines_pass_by_the_clock() {
+    for world in World::all("2026-03-05T12:00").await {
+        let mut daily = spec("d", "@daily", Kind::Trigger);
+        let deadline = |minutes: i64| towpath_model::deadline::Deadline {
+            name: None,
+            reference: towpath_model::deadline::Reference::LogicalDate,
+            interval_us: minutes * 60_000_000,
+            targets: Vec::new(),
+        };
+        daily.deadlines = vec![deadline(90), deadline(30)];
+        world.add(daily).await;
+        let scheduler = world.schedule();
+        world.until_next_run("d", "03-06 00:00").await;
+        world.go_to(at("2026-03-06"));
+        world.until_next_run("d", "03-07 00:00").await;
+        let run = world.runs("d").await.remove(0).key;
+        let missed = async || {
+            let all = world.store.deadlines_of_run(run).await.unwrap();
+            all.iter().map(|it| it.missed_at).collect::<Vec<_>>()
+        };
+        assert_eq!(missed().await, [None, None]);
+        let first = at("2026-03-06T00:30");
+        world.go_to(first);
+        world.until("the first deadline is missed", async || missed().await == [Some(first), None]).await;
+        let second = at("2026-03-06T01:30");
+        world.go_to(second);
+        world.until("the second is missed", async || missed().await == [Some(first), Some(second)]).await;
+        scheduler.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn old_runs_are_deleted_and_the_schedule_goes_on() {
+    for world in World::all("2026-03-05T12:00").await {
+        let mut daily = spec("d", "@daily", Kind::Trigger);
+        (daily.catchup, daily.start_date, daily.tasks) = (true, Some(at("2026-03-01")), Vec::new());
+        world.add(daily).await;
+        let scheduler = world.schedule();
+        world.until_next_run("d", "03-06 00:00").await;
+        world
+            .until("all are over", async || {
+                let runs = world.runs("d").await;
+                runs.len() == 5 && runs.iter().all(|run| run.state == RunState::Success)
+            })
+            .await;
+        scheduler.stop().await;
+        let now = at("2026-03-05T13:00");
+        let tables = &towpath_store::Cleanable::ALL;
+        let would = towpath_scheduler::retention::rehearse(&world.store, tables, now).await.unwrap();
+        let cleaned = towpath_scheduler::retention::clean(&world.store, &tables[..1], now, now).await.unwrap();
+        assert_eq!((cleaned[0].rows, &cleaned[0]), (4, &would[0]));
+        assert_eq!(world.logical_dates("d").await, ["03-05 00:00"]);
+        // A file that is read anew plans the next run from what is left: nothing is caught up again.
+        world.store.set_paused("d", true, now).await.unwrap();
+        world.store.set_paused("d", false, now).await.unwrap();
+        let scheduler = world.schedule();
+        world.until_next_run("d", "03-06 00:00").await;
+        assert_eq!(world.runs("d").await.len(), 1);
+        scheduler.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_new_version_moves_the_next_run() {
     for world in World::all("2026-03-05T12:00").await {
         let scheduler = world.schedule();

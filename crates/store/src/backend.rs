@@ -40,6 +40,8 @@ pub(crate) trait Backend:
     + crate::overview::OverviewRows
     + crate::staging::StagingRows
     + crate::changes::ChangeRows
+    + crate::clean::CleanRows
+    + crate::deadlines::DeadlineRows
     + crate::webhooks::WebhookRows
     + crate::identities::IdentityRows
     + Send
@@ -68,6 +70,8 @@ pub(crate) trait Tx:
     + crate::alerts::AlertStatements
     + crate::assets::AssetStatements
     + crate::staging::StagingStatements
+    + crate::clean::CleanStatements
+    + crate::deadlines::DeadlineStatements
     + crate::evidence::EvidenceStatements
     + Send
 {
@@ -197,6 +201,8 @@ pub(crate) trait FlowStatements {
     async fn some_gated_runs(&mut self) -> Result<Vec<i64>>;
     /// Queues a run that is over.
     async fn reopen_run(&mut self, run_key: i64, now: DateTime<Utc>) -> Result<bool>;
+    /// Notes who has made a run run again.
+    async fn asked_by(&mut self, run_key: i64, who: &str) -> Result<()>;
 }
 
 /// What a run needs to go on with another version of its DAG.

@@ -206,6 +206,8 @@ pub(crate) struct AlertRow {
     pub(crate) task_id: Option<String>,
     pub(crate) map_index: i32,
     pub(crate) event: towpath_model::alert::Event,
+    /// What is to be told beside what the row of the task says.
+    pub(crate) note: Option<String>,
     /// JSON of a [`towpath_model::alert::Target`].
     pub(crate) target: String,
 }

@@ -107,6 +107,10 @@ pub(crate) struct Config {
     pub(crate) data_staging: Setting<PathBuf>,
     /// `None`: for ever.
     pub(crate) data_keep: Setting<Option<Duration>>,
+    /// `None`: for ever.
+    pub(crate) retention_runs: Setting<Option<Duration>>,
+    /// `None`: for ever.
+    pub(crate) retention_log: Setting<Option<Duration>>,
     /// Holds a password as a rule; empty for none.
     pub(crate) smtp_url: Setting<Secret>,
     pub(crate) smtp_from: Setting<String>,
@@ -193,6 +197,14 @@ impl Config {
                 let keep = self.data_keep.value.map_or_else(|| json!(FOREVER), shown_duration);
                 (keep, &self.data_keep.source)
             }
+            "retention_runs" => {
+                let keep = self.retention_runs.value.map_or_else(|| json!(FOREVER), shown_duration);
+                (keep, &self.retention_runs.source)
+            }
+            "retention_log" => {
+                let keep = self.retention_log.value.map_or_else(|| json!(FOREVER), shown_duration);
+                (keep, &self.retention_log.source)
+            }
             "dags_dir" => (json!(self.dags_dir.value), &self.dags_dir.source),
             "database_url" => {
                 (json!(towpath_store::redact(self.database_url.value.expose())), &self.database_url.source)
@@ -270,6 +282,8 @@ impl Resolver {
         let config = Config {
             data_staging: self.path("data_staging", &data_dir.value.join("staging").display().to_string())?,
             data_keep: self.get("data_keep", || Some(seconds(7 * 86_400)), keep)?,
+            retention_runs: self.get("retention_runs", || None, keep)?,
+            retention_log: self.get("retention_log", || None, keep)?,
             dags_dir: self.path("dags_dir", "dags")?,
             database_url: self.get("database_url", || Secret::new(default_url), database_url)?,
             database_connections: self.get("database_connections", || 16, |text| whole(text, 1, 10_000))?,

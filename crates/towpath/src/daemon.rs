@@ -12,6 +12,7 @@ use towpath_auth::{Auth, Mode};
 use towpath_operators::process::{Options as SupervisorOptions, Supervisor};
 use towpath_operators::python::{Options as PythonOptions, PythonOperator};
 use towpath_operators::registry::Registry;
+use towpath_scheduler::retention;
 use towpath_scheduler::staging::Janitor;
 use towpath_scheduler::{ProcessIdentity, Scheduler};
 use towpath_store::{JobType, Store};
@@ -73,6 +74,7 @@ pub(crate) async fn run(session: &Session, parts: Parts) -> anyhow::Result<Outco
     // It ends with the rest.
     if parts.scheduler {
         tokio::spawn(janitor(session, &store).run(stop.soft.clone()));
+        tokio::spawn(retention::run(retention(session, &store), stop.soft.clone()));
     }
     if let Some(server) = &server {
         let auth = door(session, &store, server);
@@ -244,6 +246,15 @@ fn janitor(session: &Session, store: &Store) -> Janitor {
         staging: session.config.data_staging.value.clone(),
         keep: session.config.data_keep.value,
     })
+}
+
+fn retention(session: &Session, store: &Store) -> retention::Options {
+    retention::Options {
+        store: store.clone(),
+        clock: Arc::clone(&session.clock),
+        runs: session.config.retention_runs.value,
+        log: session.config.retention_log.value,
+    }
 }
 
 /// The mail server for alerts, if there is one.

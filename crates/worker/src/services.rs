@@ -173,6 +173,10 @@ impl Services for StoreServices {
         }
     }
 
+    async fn reset_run(&self, run: &RunStatus, origin: &str) -> Result<(), ServiceError> {
+        self.store.reset_run(run.key, origin, self.clock.now()).await.map_err(away)
+    }
+
     async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
         let found = self.store.upstream_asset_events(self.run.key).await.map_err(away)?;
         Ok(found.into_iter().map(event).collect())

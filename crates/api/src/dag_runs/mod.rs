@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod clear;
+pub(crate) mod deadlines;
 pub(crate) mod delete;
 pub(crate) mod get;
 mod idempotency;

@@ -44,6 +44,7 @@ pub(crate) const SUMMARIES: &[(&str, &str)] = &[
     ("dag_runs::bulk::patch", "Change and delete many runs"),
     ("dag_runs::clear::many", "Let many runs run again"),
     ("dag_runs::clear::post", "Let a run run again"),
+    ("dag_runs::deadlines::get", "List the deadlines that a run has missed or may miss yet"),
     ("dag_runs::delete::delete", "Delete a run"),
     ("dag_runs::get::get", "Get a run"),
     ("dag_runs::list::batch", "List runs of all DAGs by a body"),

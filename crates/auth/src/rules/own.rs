@@ -146,5 +146,6 @@ pub(super) const ROWS: &[Row] = &[
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/plan", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/explain", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/explain", Dag(Read), None),
+    ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/deadlines", Dag(Read), None),
     ("GET", "/api/towpath/v1/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/explain", Dag(Read), None),
 ];

@@ -21,7 +21,12 @@ pub(super) const TRIGGER_DAG: OperatorSpec = OperatorSpec {
             "Logical date of the run as ISO 8601, or `none` for a run without one (default now)",
         )
         .templated(),
-        arg("reset_dag_run", ArgKind::Bool, "Only false is supported: a run that exists is not cleared"),
+        arg(
+            "reset_dag_run",
+            ArgKind::Bool,
+            "Let a run that exists, by its id or logical date, run again as a whole, instead of failing (default false)",
+        )
+        .templated(),
         arg("wait_for_completion", ArgKind::Bool, "Wait until the run has ended (default false)").templated(),
         arg("poke_interval", ArgKind::Duration, "Time between two looks at the run (default 60 s)"),
         arg("allowed_states", ArgKind::TextList, "States of the run that end the wait well (default success)"),

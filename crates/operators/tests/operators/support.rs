@@ -129,6 +129,14 @@ impl Services for Answers {
         Ok(Triggered::Created)
     }
 
+    async fn reset_run(&self, run: &RunStatus, origin: &str) -> Result<(), ServiceError> {
+        let mut runs = self.runs.lock().expect("no panic");
+        let found = runs.iter_mut().find(|it| it.status.key == run.key).expect("the run is there");
+        found.status.state = RunState::Queued;
+        found.status.triggering_user = Some(origin.to_owned());
+        Ok(())
+    }
+
     async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
         Ok(self.asset_events.clone())
     }

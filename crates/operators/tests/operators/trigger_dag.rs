@@ -220,6 +220,37 @@ async fn what_exists_already() {
 }
 
 #[tokio::test]
+async fn a_run_that_exists_runs_again() {
+    for args in [
+        json!({"trigger_dag_id": "down", "trigger_run_id": "mine", "reset_dag_run": true}),
+        json!({"trigger_dag_id": "down", "logical_date": "2026-01-01", "reset_dag_run": true, "skip_when_already_exists": true}),
+    ] {
+        let world = World::new(&[(1, TaskState::Failed)]);
+        let first = json!({"trigger_dag_id": "down", "trigger_run_id": "mine", "logical_date": "2026-01-01"});
+        assert_eq!(world.call(7, false, first).await.0, SUCCESS);
+        world.end_run(0, RunState::Success);
+        let (outcome, xcoms) = world.call(1, false, args.clone()).await;
+        assert_eq!((outcome, &xcoms["trigger_run_id"]), (SUCCESS, &json!("mine")), "{args}");
+        assert_eq!(world.runs()[0].status.state, RunState::Queued);
+        // The worker was killed before it could say so: the run is known as that of the try before, and left alone.
+        world.end_run(0, RunState::Running);
+        assert_eq!(world.call(2, false, args.clone()).await.0, SUCCESS, "{args}");
+        assert_eq!(world.runs()[0].status.state, RunState::Running, "{args}");
+        // It failed, and the task that waited for it is tried again.
+        world.end_run(0, RunState::Failed);
+        let mut waits = args.clone();
+        waits["wait_for_completion"] = true.into();
+        assert!(matches!(world.call(2, false, waits).await.0, Outcome::Reschedule { .. }), "{args}");
+        assert_eq!(world.runs()[0].status.state, RunState::Queued, "{args}");
+        assert_eq!(world.runs().len(), 1);
+    }
+    // What does not exist is started.
+    let world = World::new(&[]);
+    assert_eq!(world.first(json!({"trigger_dag_id": "down", "reset_dag_run": true})).await, SUCCESS);
+    assert_eq!(world.runs().len(), 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_started_says_why() {
     let world = World::new(&[]);
     for (args, expected, retry) in [
@@ -228,11 +259,6 @@ async fn what_cannot_be_started_says_why() {
             json!({"trigger_dag_id": "resting", "fail_when_dag_is_paused": true}),
             "DAG `resting` is paused (fail_when_dag_is_paused)",
             true,
-        ),
-        (
-            json!({"trigger_dag_id": "down", "reset_dag_run": true}),
-            "`reset_dag_run` is not supported: a run that exists is not cleared; leave it out, or set `skip_when_already_exists`",
-            false,
         ),
         (
             json!({"trigger_dag_id": "down", "trigger_run_id": "a b"}),

@@ -79,6 +79,10 @@ impl Services for MemoryServices {
         Err(ServiceError("there are no DAGs here".into()))
     }
 
+    async fn reset_run(&self, _: &RunStatus, _: &str) -> Result<(), ServiceError> {
+        Err(ServiceError("there are no runs here".into()))
+    }
+
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {
         Ok(Vec::new())
     }

@@ -94,6 +94,8 @@ impl Pass {
             }
             let timed_out = store.expire_runs(now).await;
             moved += self.pass_over("end runs that take too long", timed_out)?;
+            let missed = store.miss_deadlines(now).await;
+            moved += self.pass_over("record missed deadlines", missed)?;
             let woken = store.wake_due(now, TIMERS).await;
             moved += self.pass_over("wake waiting tasks", woken)?;
         }

@@ -44,8 +44,18 @@ impl Step<'_> {
             task_id: task.map(|(task_id, _)| task_id.to_owned()),
             map_index: task.map_or(-1, |(_, map_index)| map_index),
             event,
+            note: None,
             target: json(target),
         }));
+    }
+
+    /// Notes that a run has missed a deadline. A run that is made to run again keeps those that it has missed, so there is one
+    /// alert for each and target.
+    pub(crate) fn alert_deadline(&mut self, run_key: i64, number: i32, note: &str, targets: &[Target]) {
+        let end = format!("{run_key}//deadline/{number}");
+        let from = self.alerts.len();
+        self.note_alerts(&end, run_key, None, Event::Deadline, targets);
+        self.alerts[from..].iter_mut().for_each(|alert| alert.note = Some(note.to_owned()));
     }
 
     /// Writes what has been noted.

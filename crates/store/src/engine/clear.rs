@@ -201,6 +201,9 @@ impl Store {
         step.write_marks(&running, running_mark).await?;
         step.write_marks(&waiting, mark).await?;
         step.tx.end_run(run_key, outcome, now).await?;
+        if success {
+            step.drop_deadlines(run_key).await?;
+        }
         if let Some(run) = step.runs.get_mut(&run_key) {
             run.lock.state = outcome;
         }
@@ -387,6 +390,9 @@ impl Step<'_> {
         if state.is_finished() {
             let next = state.apply(RunEvent::Clear).map_err(|error| Error::Stale(error.to_string()))?;
             self.tx.reopen_run(run_key, self.now).await?;
+            if !dag.spec().deadlines.is_empty() {
+                self.tx.move_deadlines(run_key, self.now).await?;
+            }
             if let Some(run) = self.runs.get_mut(&run_key) {
                 run.lock.state = next;
             }

@@ -170,6 +170,9 @@ impl Step<'_> {
             deadline: timeout.filter(|_| start).map(|t| self.now + t),
         };
         let Some(key) = self.tx.insert_run(&row).await? else { return Ok(None) };
+        if !dag.spec().deadlines.is_empty() {
+            self.set_deadlines(&dag, key, new, over && state == RunState::Success).await?;
+        }
         let waiting: BTreeSet<String> = initial
             .iter()
             .filter(|i| i.state == TaskState::Scheduled)

@@ -13,6 +13,7 @@ mod groups;
 pub(crate) mod jobs;
 pub(crate) mod promote;
 pub(crate) mod report;
+pub(crate) mod reset;
 pub(crate) mod runs;
 pub(crate) mod setups;
 pub(crate) mod timers;
@@ -198,6 +199,9 @@ impl<'a> Step<'a> {
                 self.finished.push((run.lock.dag_id.clone(), run.lock.run_id.clone(), outcome));
                 self.topics.insert(Topic::Schedule);
                 self.alert_run(key, outcome);
+                if outcome == RunState::Success {
+                    self.drop_deadlines(key).await?;
+                }
             }
         }
         Ok(())

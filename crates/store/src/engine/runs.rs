@@ -70,6 +70,7 @@ impl Store {
         if over {
             // A DAG without tasks is over as soon as it starts.
             step.tx.finish_run(key, RunState::Success, now).await?;
+            step.drop_deadlines(key).await?;
             step.alert_run(key, RunState::Success);
         }
         step.topics.insert(Topic::Progress);

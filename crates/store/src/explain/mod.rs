@@ -157,9 +157,15 @@ impl Store {
             classes = self.inner.backend.unfinished_classes(run.key).await?;
             facts.unfinished = classes.iter().map(|class| class.count).sum();
         }
+        let mut reasons = facts.reasons();
+        reasons.extend(self.deadlines_of_run(run.key).await?.into_iter().map(|deadline| Reason::Deadline {
+            deadline: deadline.words(),
+            at: deadline.deadline_time,
+            missed_at: deadline.missed_at,
+        }));
         let (dag_id, run_id) = (run.dag_id.clone(), Some(run.run_id.clone()));
         let subject = Subject { dag_id, run_id, task_id: None, map_index: None };
-        let mut told = explanation(subject, run.state.to_string(), facts.reasons(), now);
+        let mut told = explanation(subject, run.state.to_string(), reasons, now);
         told.waiting = self.groups(&facts, classes).await?;
         told.waiting.truncate(LINES);
         let shown: u64 = told.waiting.iter().map(|group| group.count).sum();

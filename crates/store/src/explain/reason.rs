@@ -127,6 +127,12 @@ pub enum Reason {
         at: Option<DateTime<Utc>>,
         failed: Vec<Other>,
     },
+    /// `deadline` says what it counts from.
+    Deadline {
+        deadline: String,
+        at: DateTime<Utc>,
+        missed_at: Option<DateTime<Utc>>,
+    },
     /// `open` of `total` direct upstream have not ended; `waits_for` are some of them.
     Upstream {
         rule: TriggerRule,
@@ -259,6 +265,12 @@ impl Reason {
                 format!("it has been running{}; {} to finish", since(when), plural(*unfinished, "task", "tasks"))
             }
             Self::RunEnded { state, at: when, failed } => run_ended(*state, *when, failed, today),
+            Self::Deadline { deadline, at: when, missed_at: None } => {
+                format!("it has to succeed by {} ({deadline})", at(when))
+            }
+            Self::Deadline { deadline, at: when, missed_at: Some(_) } => {
+                format!("it has missed its deadline {} ({deadline})", at(when))
+            }
             Self::Upstream { rule, open, total, waits_for } => upstream(*rule, *open, *total, waits_for, today),
             Self::Behind { task } => format!("in the end it waits for {}", other(task, today)),
             Self::Rule { rule, state, because, upstream } => {
@@ -348,6 +360,7 @@ impl Reason {
             | Self::RunQueued { .. }
             | Self::RunRunning { .. }
             | Self::RunEnded { .. }
+            | Self::Deadline { .. }
             | Self::Upstream { .. }
             | Self::Behind { .. }
             | Self::Rule { .. }

@@ -79,6 +79,7 @@ pub(super) const REOPEN_RUN: &str = "
     UPDATE dag_run SET state = 'queued', queued_at = $2, start_date = NULL, end_date = NULL, deadline = NULL,
         queue = NULL, is_failing = false
     WHERE key = $1 AND state IN ('success', 'failed')";
+pub(super) const ASKED_BY: &str = "UPDATE dag_run SET triggering_user = $2 WHERE key = $1";
 /// The run before, by logical date.
 pub(super) const PREVIOUS_RUN: &str = "
     SELECT key FROM dag_run WHERE dag_id = $1 AND logical_date < $2 AND (run_type = 'scheduled' OR NOT $3)

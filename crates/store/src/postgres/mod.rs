@@ -3,6 +3,8 @@
 mod access_sql;
 mod asset_sql;
 mod change_sql;
+mod clean_sql;
+mod deadline_sql;
 mod evidence_sql;
 mod flow_sql;
 mod hook_sql;

@@ -42,6 +42,7 @@ pub(super) const NEXT_DUE_AT: &str = "
         UNION ALL SELECT min(available_at) FROM task_instance
             WHERE state IN ('up_for_retry', 'up_for_reschedule') AND available_at IS NOT NULL
         UNION ALL SELECT min(deadline) FROM dag_run WHERE state = 'running' AND deadline IS NOT NULL
+        UNION ALL SELECT min(deadline_time) FROM deadline WHERE missed_at IS NULL
         UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running' AND lease_until > $1
         UNION ALL SELECT min(run_after) FROM dag_run WHERE state = 'queued' AND run_after > $1
     ) times";

@@ -310,8 +310,8 @@ pub(super) const INSERT_ALERTS: &str = "
         start_date, end_date, note, target, created_at, next_at)
     SELECT o.dedup, o.run_key, r.dag_id, r.run_id, o.task_id, o.map_index, COALESCE(t.try_number, 0), COALESCE(t.max_tries, 0), o.event,
         CASE WHEN o.task_id IS NULL THEN r.start_date ELSE t.start_date END,
-        CASE WHEN o.task_id IS NULL THEN r.end_date ELSE t.end_date END, t.note, o.target, $2, $2
-    FROM jsonb_to_recordset($1::jsonb) AS o (dedup text, run_key bigint, task_id text, map_index int, event text, target text)
+        CASE WHEN o.task_id IS NULL THEN r.end_date ELSE t.end_date END, COALESCE(o.note, t.note), o.target, $2, $2
+    FROM jsonb_to_recordset($1::jsonb) AS o (dedup text, run_key bigint, task_id text, map_index int, event text, target text, note text)
     JOIN dag_run r ON r.key = o.run_key
     LEFT JOIN task_instance t ON t.run_key = o.run_key AND t.task_id = o.task_id AND t.map_index = o.map_index
     WHERE r.queue IS NULL

@@ -162,4 +162,9 @@ impl FlowStatements for Tx {
         let query = sqlx::query(sql::REOPEN_RUN).bind(run_key).bind(Ts(now));
         Ok(query.execute(&mut *self.conn).await?.rows_affected() == 1)
     }
+
+    async fn asked_by(&mut self, run_key: i64, who: &str) -> Result<()> {
+        sqlx::query(sql::ASKED_BY).bind(run_key).bind(who).execute(&mut *self.conn).await?;
+        Ok(())
+    }
 }

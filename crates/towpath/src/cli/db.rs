@@ -1,6 +1,7 @@
 //! `towpath db ...`
 
 mod check;
+mod clean;
 mod migrate;
 
 use crate::exit::Outcome;
@@ -12,11 +13,14 @@ pub(crate) enum Command {
     Migrate(migrate::Args),
     /// Check that the database answers and is up to date
     Check(check::Args),
+    /// Delete runs that are over, the audit log and other records that are old
+    Clean(clean::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> anyhow::Result<Outcome> {
     match command {
         Command::Migrate(args) => migrate::run(&args, session).await,
         Command::Check(args) => check::run(&args, session).await,
+        Command::Clean(args) => clean::run(&args, session).await,
     }
 }

@@ -21,6 +21,11 @@ pub(crate) const KEYS: &[KeySpec] = &[
         "Folder of the data sets between tasks, the same for all workers; by default staging in the data folder",
     ),
     key("data_keep", "How long data sets are kept after the end of their run, such as 7 days, or `forever`"),
+    key(
+        "retention_runs",
+        "How long runs that are over are kept, with their tries, XComs and logs, such as 90d, or `forever`",
+    ),
+    key("retention_log", "How long the audit log is kept, such as 365d, or `forever`"),
     key("dags_dir", "Folder that DAG files are read from"),
     key("database_url", "The database: postgres://... or sqlite://...; by default a SQLite file in the data folder"),
     key("database_connections", "Most connections of one process to PostgreSQL"),

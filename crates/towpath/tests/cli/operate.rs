@@ -77,3 +77,28 @@ fn the_servers_own_database_is_tested_as_a_connection() {
     assert!(ended.stdout.starts_with("connection `db` works: PostgreSQL "), "{ended:?}");
     assert!(ended.stdout.ends_with("answers SELECT 1\n"), "{ended:?}");
 }
+
+#[test]
+fn old_runs_are_cleaned() {
+    let environment = Environment::new();
+    environment.write("bad.yaml", BAD);
+    for run in ["one", "two", "three"] {
+        assert_eq!(environment.run(&["run", "bad.yaml", "--run-id", run]).code, 1);
+    }
+    let table = "dag_run  bad     2";
+    let shown = environment.ok(&["db", "clean", "--keep", "0s", "--tables", "dag_run", "--dry-run"]);
+    assert!(shown.stdout.contains(table), "{}", shown.stdout);
+    let cleaned = environment.ok(&["db", "clean", "--keep", "0s", "--tables", "log,dag_run", "-o", "json"]).json();
+    assert_eq!((&cleaned[0]["table"], &cleaned[0]["rows"]), (&"dag_run".into(), &2.into()), "{cleaned}");
+    let left = environment.ok(&["runs", "list", "-o", "json"]).json();
+    assert_eq!((left.as_array().map(Vec::len), &left[0]["run_id"]), (Some(1), &"three".into()), "{left}");
+    for (args, expected) in [
+        (&["--keep", "1d", "--tables", "runs"][..], "there is no table `runs` to clean"),
+        (&["--before", "2999-01-01"][..], "lies ahead"),
+        (&[][..], "--before"),
+        (&["--keep", "1d", "--before", "2026-01-01"][..], "cannot be used with"),
+    ] {
+        let refused = environment.run(&[&["db", "clean"][..], args].concat());
+        assert!(refused.code == 2 && refused.stderr.contains(expected), "{args:?}: {}", refused.stderr);
+    }
+}

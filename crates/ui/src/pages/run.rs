@@ -11,7 +11,7 @@ use serde_json::Value;
 use strum::IntoEnumIterator;
 use towpath_model::dag::Dag;
 use towpath_model::state::TaskState;
-use towpath_store::{Reason, RunRecord, TaskInstanceRecord};
+use towpath_store::{DeadlineRecord, Reason, RunRecord, TaskInstanceRecord};
 
 use super::{find_run, html};
 use crate::frame::{Crumb, Frame};
@@ -115,7 +115,7 @@ pub(crate) async fn get(
         is_over: run.state.is_finished(),
         state: run.state.into(),
         waiting: waiting(&run, &told.reasons(), now),
-        facts: facts(&run),
+        facts: facts(&run, &state.store.deadlines_of_run(run.key).await?),
         started: run.start_date.map(|at| Moment::new(at, now)),
         took: took(run.start_date, run.end_date, now),
         note: run.note.as_deref().map(shown).unwrap_or_default(),
@@ -146,7 +146,7 @@ fn waiting(run: &RunRecord, reasons: &[Reason], now: DateTime<Utc>) -> Option<St
     (!run.state.is_finished() && !news.is_empty()).then(|| why::line(&news, now))
 }
 
-fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
+fn facts(run: &RunRecord, deadlines: &[DeadlineRecord]) -> Vec<(&'static str, String)> {
     let mut facts =
         vec![("Type", run.run_type.to_string()), ("Triggered by", run.triggered_by.to_string().replace('_', " "))];
     if let Some(user) = &run.triggering_user {
@@ -159,6 +159,11 @@ fn facts(run: &RunRecord) -> Vec<(&'static str, String)> {
         facts.push(("Data interval", format!("{} to {}", absolute(interval.start), absolute(interval.end))));
     }
     facts.push(("Run after", absolute(run.run_after)));
+    for deadline in deadlines {
+        let missed = if deadline.missed_at.is_some() { ", missed" } else { "" };
+        let text = format!("{}{missed} ({})", absolute(deadline.deadline_time), shown(&deadline.words()));
+        facts.push(("Deadline", text));
+    }
     if let Some(queue) = &run.queue {
         facts.push(("Queue", shown(queue)));
     }

@@ -38,6 +38,7 @@ pub(crate) async fn run(store: Store, clock: SharedClock, stop: CancellationToke
 async fn pass(store: &Store, clock: &SharedClock) -> Result<Duration, Error> {
     while store.wake_due(clock.now(), BATCH).await? == BATCH {}
     store.expire_runs(clock.now()).await?;
+    store.miss_deadlines(clock.now()).await?;
     store.expire_jobs(clock.now()).await?;
     let now = clock.now();
     let next = store.next_due_at(now).await?;

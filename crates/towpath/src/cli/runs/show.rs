@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use towpath_store::TaskInstanceRecord;
+use towpath_store::{DeadlineRecord, TaskInstanceRecord};
 
 use super::Shown;
 use crate::exit::Outcome;
@@ -88,7 +88,34 @@ impl Row for Instance {
 struct Whole {
     #[serde(flatten)]
     run: Shown,
+    deadlines: Vec<Deadline>,
     task_instances: Vec<Instance>,
+}
+
+/// A deadline that the run has missed, or may miss yet.
+#[derive(Debug, Serialize)]
+struct Deadline {
+    name: Option<String>,
+    deadline_time: String,
+    /// What it counts from, and how long after.
+    reference: String,
+    interval_s: f64,
+    missed_at: Option<String>,
+    #[serde(skip)]
+    words: String,
+}
+
+impl From<DeadlineRecord> for Deadline {
+    fn from(deadline: DeadlineRecord) -> Self {
+        Self {
+            words: deadline.words(),
+            name: deadline.name,
+            deadline_time: output::rfc3339(deadline.deadline_time),
+            reference: deadline.reference,
+            interval_s: deadline.interval_us as f64 / 1e6,
+            missed_at: deadline.missed_at.map(output::rfc3339),
+        }
+    }
 }
 
 pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
@@ -97,24 +124,29 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     let now = session.now();
     let instances: Vec<Instance> =
         store.task_instances(run.key).await?.into_iter().map(|instance| Instance::new(instance, now)).collect();
+    let deadlines: Vec<Deadline> = store.deadlines_of_run(run.key).await?.into_iter().map(Deadline::from).collect();
     let run = Shown::new(run, now);
     match args.output.output {
         Format::Table => {
-            output::text(&output::fields(&fields(&run)))?;
+            output::text(&output::fields(&fields(&run, &deadlines)))?;
             output::line("")?;
             output::list(Format::Table, &instances)?;
         }
-        format => output::data(format, &Whole { run, task_instances: instances })?,
+        format => output::data(format, &Whole { run, deadlines, task_instances: instances })?,
     }
     Ok(Outcome::Success)
 }
 
-fn fields(run: &Shown) -> Vec<(&'static str, String)> {
+fn fields(run: &Shown, deadlines: &[Deadline]) -> Vec<(&'static str, String)> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let interval = match (&run.data_interval_start, &run.data_interval_end) {
         (Some(start), Some(end)) => format!("{start} .. {end}"),
         _ => String::new(),
     };
+    let deadlines = deadlines.iter().map(|deadline| {
+        let missed = if deadline.missed_at.is_some() { "missed, " } else { "" };
+        format!("{} ({missed}{})", deadline.deadline_time, deadline.words)
+    });
     vec![
         ("dag_id", run.dag_id.clone()),
         ("run_id", run.run_id.clone()),
@@ -125,6 +157,7 @@ fn fields(run: &Shown) -> Vec<(&'static str, String)> {
         ("run_after", run.run_after.clone()),
         ("start_date", text(&run.start_date)),
         ("end_date", text(&run.end_date)),
+        ("deadline", deadlines.collect::<Vec<_>>().join(", ")),
         ("duration", run.times.duration.clone()),
         ("version", run.version.to_string()),
         (
