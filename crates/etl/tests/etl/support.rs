@@ -41,14 +41,20 @@ impl Kitchen {
         }
         let job: Job = serde_json::from_value(job).unwrap();
         let result = self.runtime.block_on(job.run(&|_| {})).map_err(|error| error.message);
-        if let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) {
-            let own = leftovers.flatten().filter(|entry| entry.file_name() != "_rejects");
-            let spilled: Vec<_> = own
-                .filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some()))
-                .collect();
-            assert!(spilled.is_empty(), "{spilled:?}");
+        // What is stopped in the middle ends a moment later.
+        let start = std::time::Instant::now();
+        while !self.spilled().is_empty() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", self.spilled());
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         result
+    }
+
+    /// The folders with rows that operators have put aside.
+    fn spilled(&self) -> Vec<std::fs::DirEntry> {
+        let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) else { return Vec::new() };
+        let own = leftovers.flatten().filter(|entry| entry.file_name() != "_rejects");
+        own.filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some())).collect()
     }
 
     /// The rows of `source` after `steps`, as CSV, or the error.
