@@ -62,11 +62,13 @@ impl Resources {
     pub(crate) fn session(&self, meter: &Arc<Meter>) -> Result<SessionContext> {
         // DataFusion sorts for joins in several partitions only.
         let partitions = if self.joins == Joins::Sort { self.cores.max(2) } else { self.cores };
+        // Each sort keeps a part back for its merge. A join sorts two sides, each in every partition, at the same time.
+        let reservations = if self.joins == Joins::Sort { 32 * partitions } else { 16 };
         let mut config = SessionConfig::new()
             .with_target_partitions(partitions)
             .with_batch_size(BATCH_ROWS)
             .with_spill_compression(SpillCompression::Lz4Frame)
-            .with_sort_spill_reservation_bytes(self.pool_bytes / 16)
+            .with_sort_spill_reservation_bytes(self.pool_bytes / reservations)
             // A sort is a step like any other, also where SQL would not promise its order.
             .with_enable_subquery_sort_elimination(false)
             .with_information_schema(false);

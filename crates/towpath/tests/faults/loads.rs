@@ -197,12 +197,9 @@ async fn kill_and_finish(project: &Project, environment: &[(&str, PathBuf)], dic
         let wait = Duration::from_millis(dice.between(20, 900));
         let changed = tokio::task::block_in_place(|| watch.changes.recv_timeout(wait)).is_ok();
         if changed || dice.between(0, 3) == 0 {
-            std::mem::replace(&mut daemon, {
-                // The old one goes first: two of them do not share a data folder.
-                std::process::Command::new("kill").args(["-9", &daemon.pid().to_string()]).status().unwrap();
-                up()
-            })
-            .kill();
+            // The old one goes first: two of them do not share a data folder.
+            daemon.kill();
+            daemon = up();
         } else {
             for pid in load_processes(&daemon) {
                 // It may have ended by itself.
