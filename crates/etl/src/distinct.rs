@@ -21,8 +21,8 @@ use datafusion::functions::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprFunctionExt as _, ExprSchemable as _, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast, ident, lit,
-    when,
+    Aggregate, Expr, ExprFunctionExt as _, ExprSchemable as _, GroupingSet, LogicalPlan, LogicalPlanBuilder, cast,
+    ident, lit, when,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
@@ -201,7 +201,8 @@ impl Levels {
                     if *is_count { coalesce(vec![ident(&name), lit(0_i64)]) } else { ident(&name) }
                 }
                 Outer::Again(place, func) => {
-                    let call = AggregateFunction::new_udf(Arc::clone(func), vec![part(*place)], false, None, vec![], None);
+                    let call =
+                        AggregateFunction::new_udf(Arc::clone(func), vec![part(*place)], false, None, vec![], None);
                     calls.push(of_first(Expr::AggregateFunction(call))?.alias(&name));
                     ident(&name)
                 }
@@ -214,7 +215,8 @@ impl Levels {
             };
             results.push(result);
         }
-        let outer = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(inner), columns("__g", groups).collect(), calls)?);
+        let outer =
+            LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(inner), columns("__g", groups).collect(), calls)?);
         let exprs = columns("__g", groups).chain(results).enumerate();
         let exprs = exprs.map(|(n, expr)| {
             let (qualifier, field) = aggregate.schema.qualified_field(n);

@@ -104,9 +104,14 @@ impl Job {
         // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
         // is to read as many rows as fit into memory.
         if result.as_ref().is_err_and(Error::is_out_of_memory) && meter.has_hash_join() {
-            log("one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)");
+            log(
+                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)",
+            );
             meter.start_over();
+            // What the first plan has put aside; where it is still at work, it goes with the scratch folder in the end.
+            let _ = std::fs::remove_dir_all(&self.scratch);
             result = self.carry_out(Joins::Sort, log, meter).await;
+            let _ = std::fs::remove_dir_all(&self.scratch);
         }
         if self.explain && result.is_ok() {
             log(&measure::table(&meter.plan()));

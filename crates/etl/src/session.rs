@@ -64,9 +64,14 @@ impl Resources {
         let partitions = if self.joins == Joins::Sort { self.cores.max(2) } else { self.cores };
         // Each sort keeps a part back for its merge. A join sorts two sides, each in every partition, at the same time.
         let reservations = if self.joins == Joins::Sort { 32 * partitions } else { 16 };
+        // And each holds whole batches: of a small pool the part of one sort has to have room for some.
+        let batch_rows = match self.joins {
+            Joins::Sort => (self.pool_bytes / (64 * 1024)).clamp(256, BATCH_ROWS),
+            Joins::Hash => BATCH_ROWS,
+        };
         let mut config = SessionConfig::new()
             .with_target_partitions(partitions)
-            .with_batch_size(BATCH_ROWS)
+            .with_batch_size(batch_rows)
             .with_spill_compression(SpillCompression::Lz4Frame)
             .with_sort_spill_reservation_bytes(self.pool_bytes / reservations)
             // A sort is a step like any other, also where SQL would not promise its order.

@@ -75,10 +75,7 @@ impl Ledger {
     /// Writes the note: key, task, target, try, rows, whether the table was made.
     pub(super) fn insert(&self) -> String {
         let marks = (1..=6).map(|number| self.mark(number)).collect::<Vec<_>>().join(", ");
-        format!(
-            "INSERT INTO {} (load_id, task, target, try_number, loaded_rows, created) VALUES ({marks})",
-            self.table
-        )
+        format!("INSERT INTO {} (load_id, task, target, try_number, loaded_rows, created) VALUES ({marks})", self.table)
     }
 
     /// The same in place of a note of a load whose success was recorded, the last try of which is the seventh value. No row is changed

@@ -140,7 +140,11 @@ fn is_own(target: &Path, instance: Option<&Instance>) -> Result<bool> {
     let Some(Instance { mark, .. }) = instance else { return Ok(false) };
     let (parent, name) = parts(target)?;
     let is_folder = target.is_dir();
-    Ok(if is_folder { own::has_parts(target, mark) } else { own::is_noted(&own::lock_path(&parent, &name), mark, target) })
+    Ok(if is_folder {
+        own::has_parts(target, mark)
+    } else {
+        own::is_noted(&own::lock_path(&parent, &name), mark, target)
+    })
 }
 
 fn parts(target: &Path) -> Result<(PathBuf, String)> {

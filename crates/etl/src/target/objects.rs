@@ -204,7 +204,11 @@ impl Bucket {
         if size <= SMALL_BYTES {
             return Ok(Pending { name, path, upload: None });
         }
-        let mut upload = self.store.put_multipart_opts(&name, self.attributes().into()).await.map_err(|error| self.failed(&error))?;
+        let mut upload = self
+            .store
+            .put_multipart_opts(&name, self.attributes().into())
+            .await
+            .map_err(|error| self.failed(&error))?;
         let mut file = tokio::fs::File::open(&path).await.map_err(read)?;
         let part_bytes = PART_BYTES.max(size / 9_000);
         let mut under_way = futures::stream::FuturesUnordered::new();

@@ -143,7 +143,8 @@ fn joins_go_to_disk() {
                 matched(semi_or_anti == "semi").map(|row| format!("{},{row},{:0>100}", key(row), key(row))).collect()
             }
         };
-        let select = if matches!(how, "semi" | "anti") { json!(["k", "row", "text"]) } else { json!(["k", "row", "name"]) };
+        let select =
+            if matches!(how, "semi" | "anti") { json!(["k", "row", "text"]) } else { json!(["k", "row", "name"]) };
         let steps = json!([{"join": {"with": {"csv": "other.csv"}, "on": "k", "how": how}}, {"select": select}]);
         let mut found = lines(&kitchen, &steps);
         expected.sort_unstable();

@@ -8,13 +8,22 @@ use towpath_etl::job::Job;
 /// A folder to work in.
 pub(crate) struct Kitchen {
     pub(crate) folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Kitchen {
+    fn drop(&mut self) {
+        // As the process of an attempt does.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Kitchen {
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), runtime }
+        Self { folder: tempfile::tempdir().unwrap(), runtime: Some(runtime) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -23,7 +32,7 @@ impl Kitchen {
 
     /// Waits for something.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        self.runtime.as_ref().unwrap().block_on(work)
     }
 
     pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -40,7 +49,7 @@ impl Kitchen {
             job[key] = value.clone();
         }
         let job: Job = serde_json::from_value(job).unwrap();
-        let result = self.runtime.block_on(job.run(&|_| {})).map_err(|error| error.message);
+        let result = self.runtime.as_ref().unwrap().block_on(job.run(&|_| {})).map_err(|error| error.message);
         // What is stopped in the middle ends a moment later.
         let start = std::time::Instant::now();
         while !self.spilled().is_empty() {

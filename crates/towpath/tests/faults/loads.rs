@@ -44,11 +44,7 @@ fn file_rows() -> Vec<Row> {
         Row { mode: "overwrite", before: old(), after: new_rows() },
         Row { mode: "error", before: Vec::new(), after: new_rows() },
         Row { mode: "ignore", before: Vec::new(), after: new_rows() },
-        Row {
-            mode: "overwrite_partitions",
-            before: parts,
-            after: [new_rows(), vec!["1,7,kept".to_owned()]].concat(),
-        },
+        Row { mode: "overwrite_partitions", before: parts, after: [new_rows(), vec!["1,7,kept".to_owned()]].concat() },
     ]
 }
 
@@ -75,7 +71,8 @@ fn write_dag(project: &Project, rows: &[Row], target: impl Fn(&str) -> String) {
     let mut dag = "default_args: {retries: 60, retry_delay: 0.1s}\ntasks:\n".to_owned();
     for Row { mode, .. } in rows {
         let target = target(mode);
-        writeln!(dag, "  {mode}: {{operator: load, input: {{csv: new.csv}}, memory: 300MB, target: {target}}}").unwrap();
+        writeln!(dag, "  {mode}: {{operator: load, input: {{csv: new.csv}}, memory: 300MB, target: {target}}}")
+            .unwrap();
     }
     project.write_dag("loads.yaml", &dag);
 }
@@ -203,7 +200,8 @@ async fn kill_and_finish(project: &Project, environment: &[(&str, PathBuf)], dic
         } else {
             for pid in load_processes(&daemon) {
                 // It may have ended by itself.
-                let _ = std::process::Command::new("kill").args(["-9", &pid]).stderr(std::process::Stdio::null()).status();
+                let _ =
+                    std::process::Command::new("kill").args(["-9", &pid]).stderr(std::process::Stdio::null()).status();
             }
         }
     }
@@ -224,7 +222,8 @@ async fn kill_and_finish(project: &Project, environment: &[(&str, PathBuf)], dic
     for task in tasks["task_instances"].as_array().unwrap() {
         let task_id = task["task_id"].as_str().unwrap();
         let value = daemon.get(&format!("{base}/taskInstances/{task_id}/xcomEntries/return_value")).await.unwrap();
-        let value = value["value"].as_str().map(|text| serde_json::from_str(text).unwrap()).unwrap_or(value["value"].clone());
+        let value =
+            value["value"].as_str().map(|text| serde_json::from_str(text).unwrap()).unwrap_or(value["value"].clone());
         let value: serde_json::Value = value;
         assert_eq!(value["rows"], ROWS, "{task_id} tells what was loaded: {value}");
     }

@@ -99,7 +99,9 @@ async fn prepare(database: &mut MySqlConnection, ledger: &Ledger) -> bool {
     let looks = [
         format!("SELECT load_id FROM {table} WHERE load_id = ''"),
         format!("UPDATE {table} SET target = target WHERE load_id = ''"),
-        format!("INSERT INTO {table} (load_id, task, target, try_number, loaded_rows, created) SELECT '', '', '', 0, 0, 0 FROM DUAL WHERE 1 = 0"),
+        format!(
+            "INSERT INTO {table} (load_id, task, target, try_number, loaded_rows, created) SELECT '', '', '', 0, 0, 0 FROM DUAL WHERE 1 = 0"
+        ),
     ];
     if sqlx::raw_sql(AssertSqlSafe(looks[0].clone())).execute(&mut *database).await.is_err() {
         let made = sqlx::raw_sql(AssertSqlSafe(ledger.create())).execute(&mut *database).await;
