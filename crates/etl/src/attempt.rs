@@ -83,7 +83,10 @@ fn run(job: &Job, meter: &Arc<Meter>) -> Result<Value> {
     // What encodes columns side by side keeps to the same number of cores.
     let threads = rayon::ThreadPoolBuilder::new().num_threads(cores.clamp(1, 64)).build_global();
     threads.map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
-    runtime.block_on(job.run_measured(&say, meter))
+    let result = runtime.block_on(job.run_measured(&say, meter));
+    // A plan that was given up may still hold a stream whose reader waits for room in it, for ever; the process ends without it.
+    runtime.shutdown_background();
+    result
 }
 
 /// A line of the log.

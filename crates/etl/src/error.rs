@@ -15,7 +15,15 @@ pub struct Error {
     pub retry: bool,
 }
 
+/// How errors begin that tell of too little memory.
+const OUT_OF_MEMORY: &str = "the task needs more memory than it may have: ";
+
 impl Error {
+    /// Whether operators have asked for more memory than there is, wherever the error has travelled through.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.message.contains(OUT_OF_MEMORY)
+    }
+
     /// Something that stays as it is until the task or its data are changed.
     pub fn lasting(message: impl Into<String>) -> Self {
         Self { message: message.into(), retry: false }
@@ -75,7 +83,7 @@ impl From<DataFusionError> for Error {
         let root = error.find_root();
         if let DataFusionError::ResourcesExhausted(reason) = root {
             let reason = reason.lines().next().unwrap_or_default();
-            return Self::lasting(format!("the task needs more memory than it may have: {reason}; raise `memory`"));
+            return Self::lasting(format!("{OUT_OF_MEMORY}{reason}; raise `memory`"));
         }
         let text = root.strip_backtrace();
         let full = text.contains("No space left on device");

@@ -4,22 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::ident;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{Input, Manifest, Source, Step, Target};
+use towpath_model::etl::{FileTarget, Input, Manifest, Source, Step, TableTarget, Target};
 use towpath_operators::object_storage;
 
 use crate::data_set::{self, REJECTS};
 use crate::database::{self, Connections};
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::measure::{self, Meter};
 use crate::remote::Remotes;
 use crate::report::Report;
-use crate::session::Resources;
+use crate::session::{Joins, Resources};
 use crate::source::{self, Reading};
 use crate::steps::Kitchen;
 use crate::stream::{self, Ordered, has_order, sorts_below};
@@ -65,6 +67,9 @@ pub struct Job {
     /// Which task instance this is; a later try of it ends what this one has begun in an object store.
     #[serde(default)]
     pub owner: String,
+    /// The same for loads, whose tries find each other's work; `None` where nobody tries again.
+    #[serde(default)]
+    pub instance: Option<Instance>,
 }
 
 /// Where the rows of a job go.
@@ -95,15 +100,27 @@ impl Job {
     /// # Errors
     /// Those of [`Job::run`].
     pub async fn run_measured(&self, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
-        let result = self.carry_out(log, meter).await;
+        let mut result = self.carry_out(Joins::Hash, log, meter).await;
+        // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
+        // is to read as many rows as fit into memory.
+        if result.as_ref().is_err_and(Error::is_out_of_memory) && meter.has_hash_join() {
+            log(
+                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)",
+            );
+            meter.start_over();
+            // What the first plan has put aside; where it is still at work, it goes with the scratch folder in the end.
+            let _ = std::fs::remove_dir_all(&self.scratch);
+            result = self.carry_out(Joins::Sort, log, meter).await;
+            let _ = std::fs::remove_dir_all(&self.scratch);
+        }
         if self.explain && result.is_ok() {
             log(&measure::table(&meter.plan()));
         }
         result
     }
 
-    async fn carry_out(&self, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
-        let resources = Resources::new(self.memory_bytes, self.cores, self.scratch.clone());
+    async fn carry_out(&self, joins: Joins, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
+        let resources = Resources::new(self.memory_bytes, self.cores, self.scratch.clone(), joins);
         // What it has fetched is there until the job is done.
         let remotes = Arc::new(Remotes::new(&self.connections, self.scratch.clone()));
         std::fs::create_dir_all(&self.scratch)
@@ -142,16 +159,16 @@ impl Job {
                 let rows = self.rows(&resources, &report, log, meter, &remotes).await?;
                 let rows = stream::counted(rows, &meter.writing());
                 let start = Instant::now();
-                let loaded = database::task::load(&self.connections, table, &self.folder, rows, log).await;
+                let loaded = self.load_table(table, rows, log).await;
                 meter.writing().add_time(start.elapsed());
                 loaded
             }
             Output::Target(Target::File(file)) => {
                 let report = Arc::new(Report::new(&self.scratch.join(REJECTS)));
                 let rows = self.rows(&resources, &report, log, meter, &remotes).await?;
-                let mut loaded = match target::Bucket::of(file, &self.connections, &self.scratch, &self.owner)? {
+                let mut loaded = match self.bucket(file)? {
                     Some(bucket) => bucket.load(file, rows, &meter.writing()).await?,
-                    None => target::load(file, &self.folder, rows, &meter.writing()).await?,
+                    None => target::load(file, &self.folder, self.instance.as_ref(), rows, &meter.writing()).await?,
                 };
                 let is_url = file.path.contains("://");
                 let path = if is_url { file.path.clone().into() } else { self.folder.join(&file.path) };
@@ -168,6 +185,20 @@ impl Job {
                 Ok(serde_json::to_value(loaded).expect("what was loaded is JSON"))
             }
         }
+    }
+
+    async fn load_table(
+        &self,
+        table: &TableTarget,
+        rows: SendableRecordBatchStream,
+        log: &(dyn Fn(&str) + Sync),
+    ) -> Result<Value> {
+        database::task::load(&self.connections, table, &self.folder, self.instance.as_ref(), rows, log).await
+    }
+
+    /// The object store that a target names, if it is in one.
+    fn bucket(&self, file: &FileTarget) -> Result<Option<target::Bucket>> {
+        target::Bucket::of(file, &self.connections, &self.scratch, &self.owner, self.instance.as_ref())
     }
 
     /// Writes the rows of a data set for tasks that are mapped over them, if there are.

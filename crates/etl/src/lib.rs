@@ -15,14 +15,17 @@
 //!
 //! Invariants:
 //! - Rows keep the order of the input files through sources and passes, whatever the parallelism.
+//! - One success that is recorded is one load, whenever a process dies ([`instance`]).
 //! - A reader of a target sees the old data or the new, never half; so does the next load after a kill.
 //! - Nothing is held whole: what waits goes to the attempt's scratch folder when the memory pool is used up.
 
 pub mod attempt;
 mod data_set;
 pub mod database;
+mod distinct;
 pub mod error;
 pub mod inspect;
+pub mod instance;
 pub mod job;
 pub mod measure;
 pub mod operator;

@@ -21,6 +21,9 @@ pub(crate) use pool::MeteredPool;
 pub(crate) use progress::watch;
 pub use towpath_model::etl::{MeasuredPlan, Operator};
 
+/// What DataFusion calls the memory of the side of a join that is held.
+const HASH_JOIN: &str = "HashJoinInput";
+
 /// What a source, a pass or a writer of this crate has done.
 #[derive(Debug, Default)]
 pub(crate) struct Measure {
@@ -163,6 +166,21 @@ impl Meter {
 
     pub(crate) fn set_pool(&self, pool: Arc<MeteredPool>) {
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool);
+    }
+
+    /// Whether a join has asked for memory for one of its sides.
+    pub(crate) fn has_hash_join(&self) -> bool {
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.as_ref().is_some_and(|pool| pool.has_asked(HASH_JOIN))
+    }
+
+    /// The job begins anew, by another plan.
+    pub(crate) fn start_over(&self) {
+        *self.lock() = Stages::default();
+        self.writing.rows.store(0, Ordering::Relaxed);
+        for bytes in [&self.own_bytes, &self.read_bytes, &self.other_bytes] {
+            bytes.store(0, Ordering::Relaxed);
+        }
     }
 
     /// What writes the result.

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
-use towpath_model::etl::{Input, Inputs, Manifest, OnError, PLAN, RowsSource, Source, Step, Target};
+use towpath_model::etl::{
+    Input, Inputs, Manifest, OnError, PLAN, RowsSource, Source, Step, Target, WriteMode,
+};
 use towpath_model::staging;
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::object_storage;
@@ -19,6 +21,7 @@ use towpath_operators::registry::Registry;
 use crate::attempt::{ARG, Ended, Order, Told};
 use crate::database::Connections;
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::job::{Job, Output};
 
 /// What the operators have to know of the worker.
@@ -102,6 +105,13 @@ impl Etl {
             Kind::Extract | Kind::Transform => Output::DataSet(location(&self.options, attempt)),
         };
         let target = if let Output::Target(target) = &output { Some(target) } else { None };
+        // Other modes write the same again, whoever did so before.
+        let counts = |mode| matches!(mode, WriteMode::Append | WriteMode::Error | WriteMode::Ignore);
+        let mode = target.map(|target| match target {
+            Target::File(file) => file.mode,
+            Target::Table(table) => table.mode,
+        });
+        let instance = if mode.is_some_and(counts) { Instance::of(attempt, owner(attempt)).await? } else { None };
         let connections = Connections::of(attempt, &inputs, &steps, target).await?;
         Ok(Job {
             inputs,
@@ -119,6 +129,7 @@ impl Etl {
             partition_by: read(args, "partition_by")?.unwrap_or_default(),
             rows_to: None,
             owner: owner(attempt),
+            instance,
         })
     }
 }

@@ -74,5 +74,6 @@ fn job(attempt: &Attempt, source: Source, output: Output, scratch: PathBuf) -> J
         partition_by: Vec::new(),
         rows_to: None,
         owner: owner(attempt),
+        instance: None,
     }
 }

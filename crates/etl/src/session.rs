@@ -8,6 +8,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::distinct::TwoLevels;
 use crate::error::Result;
 use crate::measure::{Meter, MeteredPool};
 
@@ -26,12 +27,22 @@ pub(crate) struct Resources {
     pub(crate) cores: usize,
     /// A folder of the attempt's own.
     pub(crate) scratch: PathBuf,
+    pub(crate) joins: Joins,
+}
+
+/// How rows are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// One side is in memory; the other streams.
+    Hash,
+    /// Both sides are sorted, which goes to disk.
+    Sort,
 }
 
 impl Resources {
     /// For a process with this limit, or with a share of the machine's memory.
     #[must_use]
-    pub(crate) fn new(memory_bytes: Option<u64>, cores: Option<usize>, scratch: PathBuf) -> Self {
+    pub(crate) fn new(memory_bytes: Option<u64>, cores: Option<usize>, scratch: PathBuf, joins: Joins) -> Self {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let memory = memory_bytes.unwrap_or_else(|| machine_memory_bytes() / 4);
         // Half of a small limit, all but the base of a large one.
@@ -40,6 +51,7 @@ impl Resources {
             pool_bytes: usize::try_from(pool).unwrap_or(usize::MAX),
             cores: cores.unwrap_or(available).clamp(1, 256),
             scratch,
+            joins,
         }
     }
 
@@ -48,22 +60,33 @@ impl Resources {
     /// # Errors
     /// When the scratch folder cannot be used.
     pub(crate) fn session(&self, meter: &Arc<Meter>) -> Result<SessionContext> {
+        // DataFusion sorts for joins in several partitions only.
+        let partitions = if self.joins == Joins::Sort { self.cores.max(2) } else { self.cores };
+        // Each sort keeps a part back for its merge. A join sorts two sides, each in every partition, at the same time.
+        let reservations = if self.joins == Joins::Sort { 32 * partitions } else { 16 };
+        // And each holds whole batches: of a small pool the part of one sort has to have room for some.
+        let batch_rows = match self.joins {
+            Joins::Sort => (self.pool_bytes / (64 * 1024)).clamp(256, BATCH_ROWS),
+            Joins::Hash => BATCH_ROWS,
+        };
         let mut config = SessionConfig::new()
-            .with_target_partitions(self.cores)
-            .with_batch_size(BATCH_ROWS)
+            .with_target_partitions(partitions)
+            .with_batch_size(batch_rows)
             .with_spill_compression(SpillCompression::Lz4Frame)
-            .with_sort_spill_reservation_bytes(self.pool_bytes / 16)
+            .with_sort_spill_reservation_bytes(self.pool_bytes / reservations)
             // A sort is a step like any other, also where SQL would not promise its order.
             .with_enable_subquery_sort_elimination(false)
             .with_information_schema(false);
         let options = config.options_mut();
         // Columns are called as they are written.
         options.sql_parser.enable_ident_normalization = false;
+        options.optimizer.prefer_hash_join = self.joins == Joins::Hash;
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]));
         let pool = Arc::new(MeteredPool::new(self.pool_bytes));
         meter.set_pool(Arc::clone(&pool));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
         let session = SessionContext::new_with_config_rt(config, runtime);
+        session.add_optimizer_rule(Arc::new(TwoLevels));
         meter.attach(&session);
         Ok(session)
     }

@@ -3,6 +3,7 @@
 mod commit;
 mod folder;
 mod objects;
+mod own;
 mod parquet;
 mod sink;
 mod writer;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use towpath_model::etl::{FileFormat, FileTarget, WriteMode};
 
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::measure::Measure;
 
 pub(crate) use commit::Aside;
@@ -63,6 +65,7 @@ pub(crate) fn parquet_properties(compression: Option<&str>, row_group_rows: Opti
 pub(crate) async fn load(
     target: &FileTarget,
     folder: &Path,
+    instance: Option<&Instance>,
     rows: SendableRecordBatchStream,
     measure: &Arc<Measure>,
 ) -> Result<Loaded> {
@@ -74,19 +77,21 @@ pub(crate) async fn load(
         let (there, wanted) = if is_file { ("folder", "file") } else { ("file", "folder") };
         return Err(Error::lasting(format!("`{}` is a {there}, and the target is a {wanted}", path.display())));
     }
-    if let Some(done) = commit::check_mode(&path, target.mode)? {
+    if let Some(done) = commit::check_mode(&path, target.mode, instance)? {
         return Ok(done);
     }
     let (target, measure) = (target.clone(), Arc::clone(measure));
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(2);
     let schema = rows.schema();
-    let (mode, place) = (target.mode, path.clone());
+    let (mode, place, instance) = (target.mode, path.clone(), instance.cloned());
+    let mark = instance.as_ref().map(|instance| instance.mark.clone());
     let work = tokio::task::spawn_blocking(move || {
         let aside = Aside::new(&path)?;
+        let id = own::part_id(mark.as_deref(), aside.id());
         let mut output = if is_file {
-            folder::Output::file(aside.path(), aside.id(), &path, style, &schema)?
+            folder::Output::file(aside.path(), &id, &path, style, &schema)?
         } else {
-            folder::Output::folder(aside.path(), aside.id(), style, &schema, &target.partition_by)?
+            folder::Output::folder(aside.path(), &id, style, &schema, &target.partition_by)?
         };
         while let Some(batch) = receiver.blocking_recv() {
             let batch = batch?;
@@ -100,7 +105,7 @@ pub(crate) async fn load(
     let died = |error: tokio::task::JoinError| Error::passing(format!("a writer has ended: {error}"));
     let (written, aside) = work.await.map_err(died)??;
     // Only here is it known that all rows have come: the channel closes as well when this load is given up, or panics.
-    let commit = tokio::task::spawn_blocking(move || aside.commit(&place, mode, is_file));
+    let commit = tokio::task::spawn_blocking(move || aside.commit(&place, mode, is_file, instance.as_ref()));
     let ignored = !commit.await.map_err(died)??;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Loaded { rows: written.rows, bytes: written.bytes, files: written.files, seconds, ignored, ..Loaded::default() })
@@ -164,7 +169,7 @@ mod tests {
             null_value: None,
             connection: None,
         };
-        load(&target, folder, rows, &Arc::default()).await
+        load(&target, folder, None, rows, &Arc::default()).await
     }
 
     /// A load that is dropped or panics between two batches has not seen all rows, although its channel closes as at the end.

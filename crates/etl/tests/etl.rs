@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![expect(clippy::needless_pass_by_value, reason = "values are written where they are passed")]
 
+#[path = "etl/again.rs"]
+mod again;
 #[path = "etl/databases.rs"]
 mod databases;
 #[path = "etl/dedupe.rs"]
 mod dedupe;
+#[path = "etl/distinct.rs"]
+mod distinct;
 #[path = "etl/edges.rs"]
 mod edges;
 #[path = "etl/larger.rs"]

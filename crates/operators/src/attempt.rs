@@ -135,6 +135,15 @@ pub struct XComQuery {
     pub map_index: Option<i32>,
 }
 
+/// What tells the loads of a run from those of others that write to the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadScope {
+    /// The installation: two of them may have DAGs and runs of the same names.
+    pub installation: String,
+    /// The run in it; another one for a run that was deleted and made anew under its id.
+    pub run_key: i64,
+}
+
 /// A service that could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -163,6 +172,10 @@ pub trait Services: Send + Sync + std::fmt::Debug {
     async fn reset_run(&self, run: &RunStatus, origin: &str) -> Result<(), ServiceError>;
     /// How the earlier tries of this task instance ended, by the number of the try.
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError>;
+    /// What tells the loads of this run from those of all others; `None` where nobody records how the task ends.
+    async fn load_scope(&self) -> Result<Option<LoadScope>, ServiceError> {
+        Ok(None)
+    }
     /// The events that the run was started for, oldest first.
     async fn triggering_asset_events(&self) -> Result<Vec<AssetEvent>, ServiceError> {
         Ok(Vec::new())

@@ -10,6 +10,7 @@ use towpath_model::connection::{Connection, is_secret_name};
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::TaskState;
 use towpath_operators::assets::AssetEvent;
+use towpath_operators::attempt::LoadScope;
 use towpath_operators::log::Secrets;
 use towpath_operators::runs::{DagStatus, RunOrder, RunRef, RunStatus, Tasks, Triggered};
 use towpath_operators::{ServiceError, Services, XComQuery};
@@ -189,6 +190,17 @@ impl Services for StoreServices {
         let mut found = self.store.asset_events(&filter).await.map_err(away)?.items;
         found.reverse();
         Ok(found.into_iter().map(event).collect())
+    }
+
+    async fn load_scope(&self) -> Result<Option<LoadScope>, ServiceError> {
+        // `tasks test` has no run.
+        if self.run.key == 0 {
+            return Ok(None);
+        }
+        // The one secret that each database has of its own; what it is cannot be told from its hash.
+        let secret = self.store.signing_key().await.map_err(away)?;
+        let installation = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("loads {secret}").as_bytes());
+        Ok(Some(LoadScope { installation: installation.simple().to_string(), run_key: self.run.key }))
     }
 
     async fn past_tries(&self) -> Result<Vec<(u32, TaskState)>, ServiceError> {

@@ -2,6 +2,7 @@
 //!
 //! [`read`] holds a few batches at a time, whatever the table's size: a reader that is slow slows the database down. [`write`] is one
 //! transaction: a load that fails, is dropped or is killed leaves the table as it was, and the same load afterwards is not doubled.
+//! A load whose end nobody was told of is found by the next try in a table beside the target's ([`ledger`]).
 //! Neither reads or writes a password anywhere but in the connection.
 //!
 //! How a table is written:
@@ -13,6 +14,7 @@
 //! rows that an upsert gets with the same key the last one stays.
 
 mod fit;
+mod ledger;
 mod mysql;
 mod name;
 mod postgres;
@@ -28,11 +30,14 @@ use std::time::Instant;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use ledger::Ledger;
 pub use reader::Reader;
 use serde::{Deserialize, Serialize};
 pub use task::Connections;
 use towpath_model::connection::Connection;
 pub use towpath_operators::database::{Error, Kind};
+
+use crate::instance::Instance;
 
 /// Batches that may wait for a reader that is slower than the database.
 const BATCHES_AHEAD: usize = 2;
@@ -88,6 +93,29 @@ pub struct Written {
     pub created: bool,
     /// Whether nothing was written, since mode `ignore` has found rows.
     pub ignored: bool,
+    /// What the database has noted of the load.
+    pub noted: Noted,
+}
+
+/// What becomes of a load in the table `towpath_loads`, by which tries know of each other's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Noted {
+    /// Nobody tries again.
+    #[default]
+    No,
+    Yes,
+    /// It says that an earlier try has loaded these rows, so they were not loaded again.
+    Earlier,
+    /// It cannot be made or written to.
+    Refused,
+}
+
+/// What a load has done, as the modules of the databases tell it.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    rows: u64,
+    created: bool,
+    noted: Noted,
 }
 
 /// The rows of `input` with a schema from the database's types, in batches of about `batch_rows`. Relative SQLite files start at
@@ -123,19 +151,34 @@ pub async fn write(
     target: &TableTarget,
     data: SendableRecordBatchStream,
 ) -> Result<Written, Error> {
+    write_as(None, connection, project, target, data).await
+}
+
+/// The same for a task instance, unless an earlier try of it has done it.
+///
+/// # Errors
+/// Those of [`write`].
+pub async fn write_as(
+    instance: Option<&Instance>,
+    connection: &Connection,
+    project: &Path,
+    target: &TableTarget,
+    data: SendableRecordBatchStream,
+) -> Result<Written, Error> {
     let start = Instant::now();
     let kind = Kind::of(connection)?;
     check(target, &data.schema())?;
-    let (rows, created) = match kind {
-        Kind::Postgres => postgres::write(connection, target, data).await?,
+    let ledger = instance.map(|instance| Ledger::new(kind, instance, &target.table)).transpose()?;
+    let Done { rows, created, noted } = match kind {
+        Kind::Postgres => postgres::write(connection, target, ledger, data).await?,
         Kind::Sqlite => {
             let path = towpath_operators::database::sqlite_file(connection, project)?;
-            sqlite::write(path, target.clone(), data).await?
+            sqlite::write(path, target.clone(), ledger, data).await?
         }
-        Kind::MySql => mysql::write(connection, target, data).await?,
+        Kind::MySql => mysql::write(connection, target, ledger, data).await?,
     };
-    let ignored = target.mode == Mode::Ignore && rows == 0 && !created;
-    Ok(Written { rows, seconds: start.elapsed().as_secs_f64(), created, ignored })
+    let ignored = target.mode == Mode::Ignore && rows == 0 && !created && noted != Noted::Earlier;
+    Ok(Written { rows, seconds: start.elapsed().as_secs_f64(), created, ignored, noted })
 }
 
 /// What a load does about the rows that a table has.

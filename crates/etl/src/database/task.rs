@@ -13,8 +13,9 @@ use towpath_model::connection::Connection;
 use towpath_model::etl::{self as model, ColumnType, Input as TaskInput, Source, Step, Target, WriteMode};
 use towpath_operators::Attempt;
 
-use super::{Input, Mode, Reader, TableTarget, Written, write};
+use super::{Input, Mode, Noted, Reader, TableTarget, Written, write_as};
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::session::BATCH_ROWS;
 use crate::{stream, types};
 
@@ -137,6 +138,7 @@ pub(crate) async fn load(
     connections: &Connections,
     target: &model::TableTarget,
     folder: &Path,
+    instance: Option<&Instance>,
     rows: SendableRecordBatchStream,
     log: &(dyn Fn(&str) + Sync),
 ) -> Result<Value> {
@@ -152,10 +154,20 @@ pub(crate) async fn load(
         }
     };
     let table = TableTarget { table: target.table.clone(), mode, key: target.key.clone() };
-    let written = write(connection, folder, &table, rows).await?;
-    let Written { rows, seconds, created, ignored } = written;
+    let written = write_as(instance, connection, folder, &table, rows).await?;
+    let Written { rows, seconds, created, ignored, noted } = written;
     let name = &target.table;
-    if ignored {
+    if noted == Noted::Refused {
+        log(&format!(
+            "the table towpath_loads beside `{name}` cannot be made or written to, so that a try after one that dies between its \
+             commit and its report loads again; let the role of the connection make it, or read, insert and update it"
+        ));
+    }
+    if noted == Noted::Earlier {
+        log(&format!(
+            "an earlier try has committed these {rows} rows to table `{name}` and died before that was recorded; nothing is loaded again"
+        ));
+    } else if ignored {
         log(&format!("table `{name}` has rows already, so nothing was written (mode ignore)"));
     } else {
         let made = if created { ", which it has made" } else { "" };

@@ -1,5 +1,7 @@
 //! The same behaviour on three databases, and what is special to one.
 
+mod again;
+
 use std::path::Path;
 use std::sync::Arc;
 

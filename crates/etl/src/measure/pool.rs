@@ -31,6 +31,11 @@ impl MeteredPool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).get(kind).map_or(0, |held| held.most)
     }
 
+    /// Whether a consumer of that name has asked for memory, whether it got it or not.
+    pub(super) fn has_asked(&self, kind: &str) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(kind)
+    }
+
     fn change(&self, reservation: &MemoryReservation, change: impl FnOnce(usize) -> usize) {
         let name = reservation.consumer().name();
         let kind = name.split(['[', '(']).next().unwrap_or(name).trim_end();
@@ -75,9 +80,9 @@ impl MemoryPool for MeteredPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.inner.try_grow(reservation, additional)?;
-        self.change(reservation, |now| now + additional);
-        Ok(())
+        let grown = self.inner.try_grow(reservation, additional);
+        self.change(reservation, |now| if grown.is_ok() { now + additional } else { now });
+        grown
     }
 
     fn reserved(&self) -> usize {

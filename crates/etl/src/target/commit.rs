@@ -4,6 +4,9 @@
 //! partitions with `overwrite_partitions`) is linked into that folder, which costs no copy. Then the two folders change
 //! places in one call of the kernel: a reader sees the old folder or the new one. A load that is killed leaves its hidden folder,
 //! which the next load of the target removes; that a folder is in use is told by a lock, which dies with its process.
+//!
+//! What the same task instance has put there before, in a try whose end nobody was told of or before it was cleared, is left out of what is
+//! kept and is in nobody's way ([`super::own`]), so that loading again gives the same as loading once.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -12,8 +15,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use towpath_model::etl::WriteMode;
 
-use super::Loaded;
+use super::{Loaded, own};
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 
 /// Part of the names of hidden folders.
 const MARK: &str = ".towpath-";
@@ -62,24 +66,38 @@ impl Aside {
     }
 
     /// Shows what was written. False where mode `ignore` has found that somebody else was first.
-    pub(crate) fn commit(self, target: &Path, mode: WriteMode, is_file: bool) -> Result<bool> {
+    pub(crate) fn commit(
+        self,
+        target: &Path,
+        mode: WriteMode,
+        is_file: bool,
+        instance: Option<&Instance>,
+    ) -> Result<bool> {
         let (parent, name) = parts(target)?;
         // Loads of one target come one after the other from here on, so that appends add up.
-        let _turn = turn(&parent, &name)?;
-        if check_mode(target, mode)?.is_some() {
+        let mut turn = turn(&parent, &name)?;
+        if check_mode(target, mode, instance)?.is_some() {
             return Ok(false);
         }
+        let mark = instance.map(|instance| instance.mark.as_str());
         if is_file {
             let from = self.data.join(target.file_name().unwrap_or_default());
+            if let Some(mark) = mark {
+                own::note(&mut turn, &own::lock_path(&parent, &name), mark, &from)?;
+            }
             fs::rename(&from, target).map_err(|error| Error::io("replace", target, &error))?;
         } else {
             match mode {
-                WriteMode::Append => link(target, &self.data, &|_| true)?,
+                // With `error` and `ignore` something is there only where this task instance was here before, and somebody may have
+                // added to it since.
+                WriteMode::Append | WriteMode::Error | WriteMode::Ignore => {
+                    link(target, &self.data, &|_, file| !mark.is_some_and(|mark| own::is_part(file, mark)))?;
+                }
                 WriteMode::OverwritePartitions => {
                     let data = self.data.clone();
-                    link(target, &self.data, &move |folder| !has_files(&data.join(folder)))?;
+                    link(target, &self.data, &move |folder, _| !has_files(&data.join(folder)))?;
                 }
-                WriteMode::Overwrite | WriteMode::Error | WriteMode::Ignore | WriteMode::Upsert => {}
+                WriteMode::Overwrite | WriteMode::Upsert => {}
             }
             exchange(&self.data, target)?;
         }
@@ -97,12 +115,16 @@ impl Drop for Aside {
 }
 
 /// What a mode says before anything is done: an error, or that there is nothing to do.
-pub(super) fn check_mode(target: &Path, mode: WriteMode) -> Result<Option<Loaded>> {
+pub(super) fn check_mode(target: &Path, mode: WriteMode, instance: Option<&Instance>) -> Result<Option<Loaded>> {
+    if !matches!(mode, WriteMode::Error | WriteMode::Ignore) {
+        return Ok(None);
+    }
     let is_there = match fs::read_dir(target) {
         // An empty folder holds nothing that could be lost.
         Ok(mut entries) => entries.next().is_some(),
         Err(_) => target.symlink_metadata().is_ok(),
     };
+    let is_there = is_there && !is_own(target, instance)?;
     match mode {
         WriteMode::Error if is_there => Err(Error::lasting(format!(
             "`{}` is there already, and the mode is error; remove it, or use another mode",
@@ -113,6 +135,18 @@ pub(super) fn check_mode(target: &Path, mode: WriteMode) -> Result<Option<Loaded
     }
 }
 
+/// Whether what is at a target is what this task instance has put there.
+fn is_own(target: &Path, instance: Option<&Instance>) -> Result<bool> {
+    let Some(Instance { mark, .. }) = instance else { return Ok(false) };
+    let (parent, name) = parts(target)?;
+    let is_folder = target.is_dir();
+    Ok(if is_folder {
+        own::has_parts(target, mark)
+    } else {
+        own::is_noted(&own::lock_path(&parent, &name), mark, target)
+    })
+}
+
 fn parts(target: &Path) -> Result<(PathBuf, String)> {
     let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.ok_or_else(|| Error::lasting(format!("`{}` is no name of a file or folder", target.display())))?;
@@ -121,8 +155,8 @@ fn parts(target: &Path) -> Result<(PathBuf, String)> {
 
 /// Takes the lock of a target: loads of one target take turns where they change what is beside it and what it is.
 fn turn(parent: &Path, name: &str) -> Result<File> {
-    let path = parent.join(format!(".{name}.towpath.lock"));
-    let lock = File::create(&path).map_err(|error| Error::io("create", &path, &error))?;
+    let path = own::lock_path(parent, name);
+    let lock = own::open_lock(&path)?;
     lock.lock().map_err(|error| Error::io("lock", &path, &error))?;
     Ok(lock)
 }
@@ -148,8 +182,8 @@ fn remove_leftovers(parent: &Path, name: &str) {
     }
 }
 
-/// Links the files of a folder into another one, in folders for which `wanted`, whose argument is relative.
-fn link(from: &Path, to: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<()> {
+/// Links the files of a folder into another one for which `wanted`, whose arguments are the folder, relative, and the file's name.
+fn link(from: &Path, to: &Path, wanted: &dyn Fn(&Path, &str) -> bool) -> Result<()> {
     let mut todo = vec![PathBuf::new()];
     while let Some(folder) = todo.pop() {
         let source = from.join(&folder);
@@ -158,13 +192,12 @@ fn link(from: &Path, to: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::io("read the folder", &source, &error)),
         };
-        let takes = wanted(&folder);
         for entry in entries {
             let entry = entry.map_err(|error| Error::io("read the folder", &source, &error))?;
             let (path, relative) = (entry.path(), folder.join(entry.file_name()));
             if path.is_dir() {
                 todo.push(relative);
-            } else if takes {
+            } else if wanted(&folder, &entry.file_name().to_string_lossy()) {
                 let place = to.join(&relative);
                 if let Some(parent) = place.parent() {
                     fs::create_dir_all(parent).map_err(|error| Error::io("create the folder", parent, &error))?;

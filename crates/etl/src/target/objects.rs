@@ -13,6 +13,9 @@
 //! in order what is left. Where one object is all that changes there is no mark: putting it is the change. Readers that know nothing of marks
 //! see old and new objects side by side from 2 to 4, which is as long as some requests take, and never half of one.
 //! Two loads of one folder at a time are not kept apart, save that appends never harm each other.
+//!
+//! What the same task instance has put before goes with what is replaced, as in folders ([`super::own`]); a single object says in
+//! its metadata who has put it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,14 +31,15 @@ use towpath_model::connection::Connection;
 use towpath_model::etl::{FileTarget, WriteMode};
 use towpath_operators::object_storage::store::path::Path as Name;
 use towpath_operators::object_storage::store::{
-    Error as Failure, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
+    Attribute, Attributes, Error as Failure, GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
 };
 use towpath_operators::object_storage::{self, Commit, Location, MARK};
 
 use super::folder::Output;
-use super::{Loaded, Style, is_file, pump};
+use super::{Loaded, Style, is_file, own, pump};
 use crate::database::Connections;
 use crate::error::{Error, Result};
+use crate::instance::Instance;
 use crate::measure::Measure;
 
 /// What a part of an upload has, bytes; a store takes at most 10,000 parts of one object.
@@ -56,7 +60,13 @@ pub(crate) struct Bucket {
     location: Location,
     scratch: PathBuf,
     owner: String,
+    instance: Option<Instance>,
+    /// The one object of the target says who has put it.
+    signed: bool,
 }
+
+/// The key of what an object says of who has put it; Azure takes letters and digits only.
+const SIGNATURE: &str = "towpathload";
 
 /// An object that nobody sees yet.
 struct Pending {
@@ -73,6 +83,7 @@ impl Bucket {
         connections: &Connections,
         scratch: &Path,
         owner: &str,
+        instance: Option<&Instance>,
     ) -> Result<Option<Self>> {
         if !object_storage::is_url(&target.path) {
             return Ok(None);
@@ -85,7 +96,9 @@ impl Bucket {
         let connection: Option<&Connection> = target.connection.as_deref().map(|id| connections.get(id)).transpose()?;
         let store = object_storage::open(&location, connection)?;
         let (scratch, owner) = (scratch.join("upload"), owner.to_owned());
-        Ok(Some(Self { store, location, scratch, owner }))
+        let counts = matches!(target.mode, WriteMode::Error | WriteMode::Ignore);
+        let signed = counts && instance.is_some() && is_file(target, &Style::of(target))?;
+        Ok(Some(Self { store, location, scratch, owner, instance: instance.cloned(), signed }))
     }
 
     fn failed(&self, error: &Failure) -> Error {
@@ -102,14 +115,14 @@ impl Bucket {
         let start = Instant::now();
         let style = Style::of(target);
         let is_file = is_file(target, &style)?;
-        self.end_earlier(is_file).await?;
+        let before = self.end_earlier(is_file).await?;
         if let Some(done) = self.check_mode(target.mode).await? {
             return Ok(done);
         }
         let mut pending = Vec::new();
         let loaded = match self.write(target, style, is_file, rows, measure, &mut pending).await {
             Ok(loaded) => self
-                .commit(target.mode, is_file, &mut pending)
+                .commit(target.mode, is_file, before, &mut pending)
                 .await
                 .map(|done| if done { loaded } else { Loaded { ignored: true, ..Loaded::default() } }),
             Err(error) => Err(error),
@@ -141,6 +154,7 @@ impl Bucket {
         let (finished, mut done) = tokio::sync::mpsc::unbounded_channel::<PathBuf>();
         let (schema, measure, target) = (rows.schema(), Arc::clone(measure), target.clone());
         let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let id = own::part_id(self.mark_of_parts(), &id);
         let work = tokio::task::spawn_blocking(move || {
             let mut output = if is_file {
                 let name = target.path.rsplit('/').next().unwrap_or_default();
@@ -190,7 +204,11 @@ impl Bucket {
         if size <= SMALL_BYTES {
             return Ok(Pending { name, path, upload: None });
         }
-        let mut upload = self.store.put_multipart(&name).await.map_err(|error| self.failed(&error))?;
+        let mut upload = self
+            .store
+            .put_multipart_opts(&name, self.attributes().into())
+            .await
+            .map_err(|error| self.failed(&error))?;
         let mut file = tokio::fs::File::open(&path).await.map_err(read)?;
         let part_bytes = PART_BYTES.max(size / 9_000);
         let mut under_way = futures::stream::FuturesUnordered::new();
@@ -223,7 +241,7 @@ impl Bucket {
             None => {
                 let bytes = tokio::fs::read(&pending.path).await;
                 let bytes = bytes.map_err(|error| Error::io("read", &pending.path, &error))?;
-                self.store.put(&pending.name, bytes.into()).await
+                self.store.put_opts(&pending.name, bytes.into(), self.attributes().into()).await
             }
         };
         done.map_err(|error| self.failed(&error))?;
@@ -232,11 +250,17 @@ impl Bucket {
     }
 
     /// Lets readers see the new objects. False where mode `ignore` has found that somebody else was first.
-    async fn commit(&self, mode: WriteMode, is_file: bool, pending: &mut [Pending]) -> Result<bool> {
+    async fn commit(
+        &self,
+        mode: WriteMode,
+        is_file: bool,
+        before: Vec<String>,
+        pending: &mut [Pending],
+    ) -> Result<bool> {
         if self.check_mode(mode).await?.is_some() {
             return Ok(false);
         }
-        let old = if is_file { Vec::new() } else { self.replaced(mode, pending).await? };
+        let old = if is_file { Vec::new() } else { self.replaced(mode, before, pending).await? };
         if old.is_empty() && pending.len() <= 1 {
             for pending in pending {
                 self.complete(pending).await?;
@@ -298,9 +322,12 @@ impl Bucket {
     }
 
     /// The objects that go when the new ones are there.
-    async fn replaced(&self, mode: WriteMode, pending: &[Pending]) -> Result<Vec<String>> {
-        if mode == WriteMode::Append {
-            return Ok(Vec::new());
+    /// `before` are those of this task instance that were there at the start.
+    async fn replaced(&self, mode: WriteMode, before: Vec<String>, pending: &[Pending]) -> Result<Vec<String>> {
+        if matches!(mode, WriteMode::Append | WriteMode::Error | WriteMode::Ignore) {
+            // An earlier try may have been at work until now. The first one has none, and needs no further look.
+            let again = self.instance.as_ref().is_some_and(|instance| instance.try_number > 1);
+            return if again { Ok(self.own(&self.list().await?)) } else { Ok(before) };
         }
         let folder = |name: &Name| name.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         let folders: HashSet<String> = pending.iter().map(|pending| folder(&pending.name)).collect();
@@ -310,6 +337,40 @@ impl Bucket {
         };
         let found: Vec<ObjectMeta> = self.list().await?;
         Ok(found.into_iter().filter(goes).map(|meta| meta.location.as_ref().to_owned()).collect())
+    }
+
+    fn mark_of_parts(&self) -> Option<&str> {
+        self.instance.as_ref().map(|instance| instance.mark.as_str())
+    }
+
+    /// What the one object of a target says of itself.
+    fn attributes(&self) -> Attributes {
+        let mark = self.mark_of_parts().filter(|_| self.signed);
+        mark.map(|mark| (Attribute::Metadata(SIGNATURE.into()), mark.to_owned())).into_iter().collect()
+    }
+
+    /// The objects among those below the target that this task instance has put.
+    fn own(&self, found: &[ObjectMeta]) -> Vec<String> {
+        let Some(mark) = self.mark_of_parts() else { return Vec::new() };
+        let own = found.iter().filter(|meta| meta.location.filename().is_some_and(|name| own::is_part(name, mark)));
+        own.map(|meta| meta.location.as_ref().to_owned()).collect()
+    }
+
+    /// Whether what is at the target is what this task instance has put there.
+    async fn is_own(&self) -> Result<bool> {
+        let Some(mark) = self.mark_of_parts() else { return Ok(false) };
+        if !self.signed {
+            return Ok(!self.own(&self.list().await?).is_empty());
+        }
+        let name = Name::parse(&self.location.path).map_err(|error| self.failed(&error.into()))?;
+        let found = self.store.get_opts(&name, GetOptions { head: true, ..GetOptions::default() }).await;
+        let found = match found {
+            Ok(found) => found,
+            // A folder of that name.
+            Err(Failure::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(self.failed(&error)),
+        };
+        Ok(found.attributes.get(&Attribute::Metadata(SIGNATURE.into())).is_some_and(|value| value.as_ref() == mark))
     }
 
     /// All objects below the target.
@@ -323,7 +384,8 @@ impl Bucket {
         if !matches!(mode, WriteMode::Error | WriteMode::Ignore) {
             return Ok(None);
         }
-        let is_there = object_storage::first(self.store.as_ref(), &self.location).await?.is_some();
+        let found = object_storage::first(self.store.as_ref(), &self.location).await?.is_some();
+        let is_there = found && !self.is_own().await?;
         match mode {
             WriteMode::Error if is_there => Err(Error::lasting(format!(
                 "`{}` is there already, and the mode is error; remove it, or use another mode",
@@ -334,21 +396,25 @@ impl Bucket {
         }
     }
 
-    /// Puts in order what earlier tries of this task have left, and others that have died long ago.
-    async fn end_earlier(&self, is_file: bool) -> Result<()> {
+    /// Puts in order what earlier tries of this task have left, and others that have died long ago. The result is what this task
+    /// instance has put before.
+    async fn end_earlier(&self, is_file: bool) -> Result<Vec<String>> {
         if is_file {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        for meta in self.list().await?.into_iter().filter(|meta| Commit::is_mark(&meta.location)) {
-            let commit = Commit::read(self.store.as_ref(), &meta).await.map_err(|error| self.failed(&error))?;
+        let found = self.list().await?;
+        let mut own = self.own(&found);
+        for meta in found.iter().filter(|meta| Commit::is_mark(&meta.location)) {
+            let commit = Commit::read(self.store.as_ref(), meta).await.map_err(|error| self.failed(&error))?;
             let Some(commit) = commit else { continue };
             let age = now() - meta.last_modified;
             if commit.owner == self.owner || age > STALE {
                 tracing::info!(mark = %meta.location, "ending what a killed load has begun");
                 self.clean(&meta.location, &commit).await?;
+                own.retain(|name| !commit.hidden().any(|hidden| hidden == name));
             }
         }
-        Ok(())
+        Ok(own)
     }
 }
 

@@ -8,13 +8,22 @@ use towpath_etl::job::Job;
 /// A folder to work in.
 pub(crate) struct Kitchen {
     pub(crate) folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Kitchen {
+    fn drop(&mut self) {
+        // As the process of an attempt does.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Kitchen {
     pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), runtime }
+        Self { folder: tempfile::tempdir().unwrap(), runtime: Some(runtime) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -23,7 +32,7 @@ impl Kitchen {
 
     /// Waits for something.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        self.runtime.as_ref().unwrap().block_on(work)
     }
 
     pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -40,15 +49,21 @@ impl Kitchen {
             job[key] = value.clone();
         }
         let job: Job = serde_json::from_value(job).unwrap();
-        let result = self.runtime.block_on(job.run(&|_| {})).map_err(|error| error.message);
-        if let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) {
-            let own = leftovers.flatten().filter(|entry| entry.file_name() != "_rejects");
-            let spilled: Vec<_> = own
-                .filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some()))
-                .collect();
-            assert!(spilled.is_empty(), "{spilled:?}");
+        let result = self.runtime.as_ref().unwrap().block_on(job.run(&|_| {})).map_err(|error| error.message);
+        // What is stopped in the middle ends a moment later.
+        let start = std::time::Instant::now();
+        while !self.spilled().is_empty() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", self.spilled());
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         result
+    }
+
+    /// The folders with rows that operators have put aside.
+    fn spilled(&self) -> Vec<std::fs::DirEntry> {
+        let Ok(leftovers) = std::fs::read_dir(self.path().join("scratch")) else { return Vec::new() };
+        let own = leftovers.flatten().filter(|entry| entry.file_name() != "_rejects");
+        own.filter(|entry| std::fs::read_dir(entry.path()).is_ok_and(|mut files| files.next().is_some())).collect()
     }
 
     /// The rows of `source` after `steps`, as CSV, or the error.

@@ -9,3 +9,4 @@ mod disk;
 mod everything;
 mod harness;
 mod killed;
+mod loads;

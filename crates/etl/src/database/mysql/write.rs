@@ -17,7 +17,8 @@ use towpath_model::connection::Connection;
 use towpath_operators::database::{Error, Kind, open_mysql};
 
 use super::super::fit::{self, Fitted, TableColumn};
-use super::super::{Mode, Rows, TableTarget, name, of_data};
+use super::super::ledger::Ledger;
+use super::super::{Done, Mode, Noted, Rows, TableTarget, name, of_data};
 
 /// Values of one statement; the protocol counts them in 16 bits.
 const VALUES: usize = 65_535;
@@ -28,17 +29,28 @@ const STAGE: &str = "towpath_stage";
 /// Seconds to wait for another load of the same table.
 const LOCK_SECONDS: i32 = 600;
 
-/// Writes `data`; the number of its rows, and whether the table was made.
+/// Writes `data`.
 pub(in crate::database) async fn write(
     connection: &Connection,
     target: &TableTarget,
+    ledger: Option<Ledger>,
     data: SendableRecordBatchStream,
-) -> Result<(u64, bool), Error> {
+) -> Result<Done, Error> {
     let told = |error: sqlx::Error| failed(target, &error, 0);
     let mut database = open_mysql(connection).await?;
     // Without it values that do not fit are cut.
     execute(&mut database, target, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
     lock(&mut database, target).await?;
+    let wanted = ledger.is_some();
+    let ledger = match ledger {
+        Some(ledger) if prepare(&mut database, &ledger).await => Some(ledger),
+        _ => None,
+    };
+    if let Some(ledger) = &ledger
+        && let Some(done) = earlier(&mut database, target, ledger, "").await?
+    {
+        return Ok(done);
+    }
     let table = name::quoted(Kind::MySql, &target.table)?;
     let schema = data.schema();
     // To define a table is a transaction of its own: after a crash it may be there, empty.
@@ -47,11 +59,27 @@ pub(in crate::database) async fn write(
         execute(&mut database, target, &create(target, &table, &schema)?).await?;
     }
     let mut transaction = database.begin().await.map_err(told)?;
-    match load(&mut transaction, target, &table, data).await {
-        Ok(rows) => {
+    let written = match load(&mut transaction, target, &table, data).await {
+        Ok(Some(rows)) => match &ledger {
+            Some(ledger) => note(&mut transaction, target, ledger, rows, created).await,
+            None => Ok(Done { rows, created, noted: if wanted { Noted::Refused } else { Noted::No } }),
+        },
+        Ok(None) => Ok(Done { rows: 0, created, noted: Noted::No }),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(done @ Done { noted: Noted::Earlier, .. }) => {
+            transaction.rollback().await.map_err(told)?;
+            Ok(done)
+        }
+        Ok(done) => {
             transaction.commit().await.map_err(told)?;
+            if let Some(prune) = ledger.as_ref().and_then(Ledger::prune) {
+                // They are in nobody's way; the next load tries again.
+                let _ = execute(&mut database, target, &prune).await;
+            }
             let _ = database.close().await;
-            Ok((rows, created))
+            Ok(done)
         }
         Err(error) => {
             // The connection is closed after this, which ends the transaction in any case.
@@ -62,6 +90,76 @@ pub(in crate::database) async fn write(
             Err(error)
         }
     }
+}
+
+/// Sees to it that the table of notes is there; false where the role may not use it.
+async fn prepare(database: &mut MySqlConnection, ledger: &Ledger) -> bool {
+    let table = &ledger.table;
+    // The update changes nothing; like the insert of no rows it is refused where it is not allowed.
+    let looks = [
+        format!("SELECT load_id FROM {table} WHERE load_id = ''"),
+        format!("UPDATE {table} SET target = target WHERE load_id = ''"),
+        format!(
+            "INSERT INTO {table} (load_id, task, target, try_number, loaded_rows, created) SELECT '', '', '', 0, 0, 0 FROM DUAL WHERE 1 = 0"
+        ),
+    ];
+    if sqlx::raw_sql(AssertSqlSafe(looks[0].clone())).execute(&mut *database).await.is_err() {
+        let made = sqlx::raw_sql(AssertSqlSafe(ledger.create())).execute(&mut *database).await;
+        if let Err(error) = made {
+            tracing::debug!(%error, %table, "the table of loads was not made");
+        }
+    }
+    for look in looks {
+        if sqlx::raw_sql(AssertSqlSafe(look)).execute(&mut *database).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What an earlier try has done.
+async fn earlier(
+    database: &mut MySqlConnection,
+    target: &TableTarget,
+    ledger: &Ledger,
+    lock: &str,
+) -> Result<Option<Done>, Error> {
+    let select = format!("{}{lock}", ledger.select());
+    let found = sqlx::query_as(AssertSqlSafe(select)).persistent(false).bind(&ledger.key);
+    let found = found.fetch_optional(database).await.map_err(|error| failed(target, &error, 0))?;
+    Ok(ledger.done(found))
+}
+
+/// Notes that this load is done, unless another try of the task instance has noted the same.
+async fn note(
+    database: &mut MySqlConnection,
+    target: &TableTarget,
+    ledger: &Ledger,
+    rows: u64,
+    created: bool,
+) -> Result<Done, Error> {
+    // First the insert: a look that finds nothing would lock what is around the key, and loads of others wait for each other.
+    for is_second in [false, true] {
+        let query = sqlx::query(AssertSqlSafe(ledger.insert())).persistent(false);
+        let query = query.bind(&ledger.key).bind(&ledger.task).bind(&ledger.target).bind(ledger.try_number);
+        let query = query.bind(rows.cast_signed()).bind(i64::from(created));
+        match query.execute(&mut *database).await {
+            Ok(_) => break,
+            Err(error) if is_second || !is_taken(&error) => return Err(failed(target, &error, 0)),
+            Err(_) => {}
+        }
+        if let Some(done) = earlier(database, target, ledger, " FOR UPDATE").await? {
+            return Ok(done);
+        }
+        let delete = format!("DELETE FROM {} WHERE load_id = ?", ledger.table);
+        let deleted = sqlx::query(AssertSqlSafe(delete)).persistent(false).bind(&ledger.key).execute(&mut *database);
+        deleted.await.map_err(|error| failed(target, &error, 0))?;
+    }
+    Ok(Done { rows, created, noted: Noted::Yes })
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// One load of a table at a time, where it matters what the table holds; readers do not wait.
@@ -214,14 +312,15 @@ fn fitted_type(column: &TableColumn, from: &DataType) -> Option<DataType> {
     })
 }
 
+/// The number of rows; `None` where there was nothing to do.
 async fn load(
     database: &mut MySqlConnection,
     target: &TableTarget,
     table: &str,
     mut data: SendableRecordBatchStream,
-) -> Result<u64, Error> {
+) -> Result<Option<u64>, Error> {
     if !make_room(database, target, table).await? {
-        return Ok(0);
+        return Ok(None);
     }
     let columns = columns(database, target).await?;
     let fitted = fit::plan(&target.table, &columns, &data.schema(), &target.key, fitted_type)?;
@@ -259,7 +358,7 @@ async fn load(
             execute(database, target, &sql).await?;
         }
     }
-    Ok(rows)
+    Ok(Some(rows))
 }
 
 /// Makes the table ready for the data; false where there is nothing to do.

@@ -9,7 +9,8 @@ use towpath_model::connection::Connection;
 use towpath_operators::database::{Error, Kind, open_postgres};
 
 use super::super::fit::{self, Fitted, TableColumn};
-use super::super::{Mode, Rows, TableTarget, name, of_data};
+use super::super::ledger::Ledger;
+use super::super::{Done, Mode, Noted, Rows, TableTarget, name, of_data};
 use super::encode::{Cells, Form, HEADER, TRAILER};
 use super::failed;
 
@@ -27,27 +28,100 @@ struct Column {
     form: Option<Form>,
 }
 
-/// Writes `data`; the number of its rows, and whether the table was made.
+/// Writes `data`.
 pub(in crate::database) async fn write(
     connection: &Connection,
     target: &TableTarget,
+    ledger: Option<Ledger>,
     data: SendableRecordBatchStream,
-) -> Result<(u64, bool), Error> {
+) -> Result<Done, Error> {
     let mut database = open_postgres(connection).await?;
     let told = |error: sqlx::Error| failed(&target.table, &error);
+    let wanted = ledger.is_some();
+    let ledger = match ledger {
+        Some(ledger) if prepare(&mut database, target, &ledger).await? => Some(ledger),
+        _ => None,
+    };
+    if let Some(ledger) = &ledger
+        && let Some(done) = earlier(&mut database, target, ledger).await?
+    {
+        return Ok(done);
+    }
     // Whatever ends this function early ends the transaction with it.
     let mut transaction = database.begin().await.map_err(told)?;
-    let written = load(&mut transaction, target, data).await?;
+    let (rows, created) = match load(&mut transaction, target, data).await? {
+        Some(written) => written,
+        None => return Ok(Done { rows: 0, created: false, noted: Noted::No }),
+    };
+    if let Some(ledger) = &ledger
+        && !note(&mut transaction, target, ledger, rows, created).await?
+    {
+        // An earlier try has been at work until now, and was quicker.
+        transaction.rollback().await.map_err(told)?;
+        let gone = || Error::passing(format!("table `{}`: another try of the task has loaded it", target.table));
+        return earlier(&mut database, target, ledger).await?.ok_or_else(gone);
+    }
     transaction.commit().await.map_err(told)?;
+    if let Some(prune) = ledger.as_ref().and_then(Ledger::prune) {
+        // They are in nobody's way; the next load tries again.
+        let _ = execute(&mut database, target, &prune).await;
+    }
     let _ = database.close().await;
-    Ok(written)
+    let noted = match (wanted, ledger.is_some()) {
+        (_, true) => Noted::Yes,
+        (true, false) => Noted::Refused,
+        (false, false) => Noted::No,
+    };
+    Ok(Done { rows, created, noted })
 }
 
+/// Sees to it that the table of notes is there; false where the role may not use it.
+async fn prepare(database: &mut PgConnection, target: &TableTarget, ledger: &Ledger) -> Result<bool, Error> {
+    let look = "SELECT to_regclass($1) IS NOT NULL, coalesce(has_table_privilege(to_regclass($1), 'SELECT') \
+                AND has_table_privilege(to_regclass($1), 'INSERT') AND has_table_privilege(to_regclass($1), 'UPDATE'), false)";
+    // Two loads may make it at the same time, and one of them is told that it exists.
+    for is_second in [false, true] {
+        let found = sqlx::query_as(look).persistent(false).bind(&ledger.table).fetch_one(&mut *database).await;
+        let (is_there, is_ours): (bool, bool) = found.map_err(|error| failed(&target.table, &error))?;
+        if is_there || is_second {
+            return Ok(is_ours);
+        }
+        let made = sqlx::query(AssertSqlSafe(ledger.create())).persistent(false).execute(&mut *database).await;
+        if let Err(error) = made {
+            tracing::debug!(%error, table = %ledger.table, "the table of loads was not made");
+        }
+    }
+    Ok(false)
+}
+
+/// What an earlier try has done.
+async fn earlier(database: &mut PgConnection, target: &TableTarget, ledger: &Ledger) -> Result<Option<Done>, Error> {
+    let found = sqlx::query_as(AssertSqlSafe(ledger.select())).persistent(false).bind(&ledger.key);
+    let found = found.fetch_optional(database).await.map_err(|error| failed(&target.table, &error))?;
+    Ok(ledger.done(found))
+}
+
+/// Notes that this load is done; false where another try of the task instance has noted the same.
+async fn note(
+    database: &mut PgConnection,
+    target: &TableTarget,
+    ledger: &Ledger,
+    rows: u64,
+    created: bool,
+) -> Result<bool, Error> {
+    let query = sqlx::query(AssertSqlSafe(ledger.replace())).persistent(false);
+    let query = query.bind(&ledger.key).bind(&ledger.task).bind(&ledger.target).bind(ledger.try_number);
+    let query = query.bind(rows.cast_signed()).bind(i64::from(created)).bind(ledger.settled);
+    let done = query.execute(database).await.map_err(|error| failed(&target.table, &error))?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The number of rows, and whether the table was made; `None` where there was nothing to do.
 async fn load(
     database: &mut PgConnection,
     target: &TableTarget,
     data: SendableRecordBatchStream,
-) -> Result<(u64, bool), Error> {
+) -> Result<Option<(u64, bool)>, Error> {
     let table = name::quoted(Kind::Postgres, &target.table)?;
     let schema = data.schema();
     let mut columns = columns(database, target, &table).await?;
@@ -56,7 +130,7 @@ async fn load(
         execute(database, target, &create(target, &table, &schema)?).await?;
         columns = self::columns(database, target, &table).await?;
     } else if !make_room(database, target, &table).await? {
-        return Ok((0, false));
+        return Ok(None);
     }
     let names: Vec<TableColumn> = columns.iter().map(|column| column.table.clone()).collect();
     let form =
@@ -69,7 +143,7 @@ async fn load(
     let own = name::list(Kind::Postgres, fitted.iter().map(|column| column.name.as_str()));
     let is_upsert = target.mode == Mode::Upsert;
     if !is_upsert && forms.iter().all(Option::is_some) {
-        return Ok((copy(database, target, &table, &own, &fitted, &forms, data).await?, created));
+        return Ok(Some((copy(database, target, &table, &own, &fitted, &forms, data).await?, created)));
     }
     stage(database, target, &table, &fitted, &forms).await?;
     let rows = copy(database, target, STAGE, &own, &fitted, &forms, data).await?;
@@ -84,7 +158,7 @@ async fn load(
         )
         .await?;
     }
-    Ok((rows, created))
+    Ok(Some((rows, created)))
 }
 
 async fn execute(database: &mut PgConnection, target: &TableTarget, sql: &str) -> Result<u64, Error> {

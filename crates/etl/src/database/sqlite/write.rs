@@ -9,12 +9,13 @@ use datafusion::arrow::temporal_conversions::{as_datetime, as_time};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, Statement, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Statement, TransactionBehavior};
 use tokio::sync::mpsc;
 use towpath_operators::database::{Error, Kind, open_sqlite};
 
 use super::super::fit::{self, Fitted, TableColumn};
-use super::super::{BATCHES_AHEAD, Mode, Rows, TableTarget, name, of_data};
+use super::super::ledger::Ledger;
+use super::super::{BATCHES_AHEAD, Done, Mode, Noted, Rows, TableTarget, name, of_data};
 use super::data_type;
 
 /// Where an upsert without a unique index waits until all rows are there.
@@ -27,17 +28,18 @@ enum Message {
     End,
 }
 
-/// Writes `data`; the number of its rows, and whether the table was made.
+/// Writes `data`.
 pub(in crate::database) async fn write(
     path: PathBuf,
     target: TableTarget,
+    ledger: Option<Ledger>,
     mut data: SendableRecordBatchStream,
-) -> Result<(u64, bool), Error> {
+) -> Result<Done, Error> {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let schema = data.schema();
     let work = tokio::task::spawn_blocking(move || {
         let mut database = open_sqlite(&path, true)?;
-        load(&mut database, &target, &schema, receiver)
+        load(&mut database, &target, ledger.as_ref(), &schema, receiver)
     });
     let mut wrong = None;
     loop {
@@ -70,20 +72,24 @@ fn failed(target: &TableTarget, error: &rusqlite::Error) -> Error {
 fn load(
     database: &mut Connection,
     target: &TableTarget,
+    ledger: Option<&Ledger>,
     schema: &SchemaRef,
     mut messages: mpsc::Receiver<Message>,
-) -> Result<(u64, bool), Error> {
+) -> Result<Done, Error> {
     let told = |error: rusqlite::Error| failed(target, &error);
     let table = name::quoted(Kind::Sqlite, &target.table)?;
     // From here on there is no other writer. Whatever ends this function early ends the transaction with it.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(told)?;
+    if let Some(done) = ledger.map(|ledger| earlier(&transaction, target, ledger)).transpose()?.flatten() {
+        return Ok(done);
+    }
     let mut columns = columns(&transaction, target)?;
     let created = columns.is_empty();
     if created {
         transaction.execute_batch(&create(target, &table, schema)?).map_err(told)?;
         columns = self::columns(&transaction, target)?;
     } else if !make_room(&transaction, target, &table)? {
-        return Ok((0, false));
+        return Ok(Done { rows: 0, created, noted: Noted::No });
     }
     let fitted = fit::plan(&target.table, &columns, schema, &target.key, fitted_type)?;
     let merge =
@@ -108,8 +114,32 @@ fn load(
     if let Some(merge) = merge {
         transaction.execute_batch(&merge.then).map_err(told)?;
     }
+    if let Some(ledger) = ledger {
+        note(&transaction, target, ledger, rows, created)?;
+    }
     transaction.commit().map_err(told)?;
-    Ok((rows, created))
+    Ok(Done { rows, created, noted: if ledger.is_some() { Noted::Yes } else { Noted::No } })
+}
+
+/// What an earlier try has done.
+fn earlier(database: &Connection, target: &TableTarget, ledger: &Ledger) -> Result<Option<Done>, Error> {
+    let told = |error: rusqlite::Error| failed(target, &error);
+    database.execute_batch(&ledger.create()).map_err(told)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let found = database.query_row(&ledger.select(), [&ledger.key], read).optional().map_err(told)?;
+    Ok(ledger.done(found))
+}
+
+/// Notes that this load is done. Nobody else can have come in between: there is one writer.
+fn note(database: &Connection, target: &TableTarget, ledger: &Ledger, rows: u64, created: bool) -> Result<(), Error> {
+    let told = |error: rusqlite::Error| failed(target, &error);
+    let Ledger { key, task, target: name, try_number, settled, .. } = ledger;
+    let values = rusqlite::params![key, task, name, try_number, rows.cast_signed(), created, settled];
+    database.execute(&ledger.replace(), values).map_err(told)?;
+    if let Some(prune) = ledger.prune() {
+        database.execute_batch(&prune).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// The columns of the table; none where it does not exist.
