@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use towpath_model::etl::{FileFormat, FileSource};
-use towpath_model::etl::{
-    Input, Inputs, Manifest, OnError, PLAN, RowsSource, Source, Step, Target, WriteMode,
-};
+use towpath_model::etl::{Input, Inputs, Manifest, OnError, PLAN, RowsSource, Source, Step, Target, WriteMode};
 use towpath_model::staging;
 use towpath_operators::attempt::{Attempt, Operator, Outcome, RETURN_VALUE, XComQuery};
 use towpath_operators::object_storage;

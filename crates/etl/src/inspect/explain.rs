@@ -22,7 +22,7 @@ use crate::measure::Meter;
 use crate::operator::{read, tasks_of_steps};
 use crate::remote::Remotes;
 use crate::report::Report;
-use crate::session::Resources;
+use crate::session::{Joins, Resources};
 
 /// A data task as its DAG file has it.
 #[derive(Debug, Clone)]
@@ -147,6 +147,7 @@ impl Draft {
             partition_by: read(&self.args, "partition_by")?.unwrap_or_default(),
             rows_to: None,
             owner: String::new(),
+            instance: None,
         };
         let (operators, schema) = planned(&job).await?;
         Ok(Planned { operators, columns: fields(&schema) })
@@ -156,7 +157,7 @@ impl Draft {
 async fn planned(job: &Job) -> Result<(Vec<Operator>, SchemaRef)> {
     std::fs::create_dir_all(&job.scratch).map_err(|error| Error::io("create the folder", &job.scratch, &error))?;
     let (meter, report) = (Arc::new(Meter::default()), Arc::new(Report::new(&job.scratch.join(REJECTS))));
-    let session = Resources::new(job.memory_bytes, job.cores, job.scratch.clone()).session(&meter)?;
+    let session = Resources::new(job.memory_bytes, job.cores, job.scratch.clone(), Joins::Hash).session(&meter)?;
     job.connections.attach(&session);
     Arc::new(Remotes::new(&job.connections, job.scratch.clone())).attach(&session);
     let data = job.data(&session, &report).await?;

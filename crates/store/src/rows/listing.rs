@@ -102,12 +102,25 @@ impl Column for TaskField {
     }
 
     fn among_few(self, words: &[&str]) -> Option<&'static str> {
-        let live = "t.run_key IN (SELECT run_key FROM task_instance WHERE state IN ('queued', 'running', 'restarting'))";
+        let live =
+            "t.run_key IN (SELECT run_key FROM task_instance WHERE state IN ('queued', 'running', 'restarting'))";
         let unfinished = "t.run_key IN (SELECT run_key FROM task_instance WHERE state IN \
             ('none', 'scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting', 'deferred'))";
         let sets: [(&[&str], _); 2] = [
             (&["queued", "running", "restarting"], live),
-            (&["none", "scheduled", "up_for_retry", "up_for_reschedule", "deferred", "queued", "running", "restarting"], unfinished),
+            (
+                &[
+                    "none",
+                    "scheduled",
+                    "up_for_retry",
+                    "up_for_reschedule",
+                    "deferred",
+                    "queued",
+                    "running",
+                    "restarting",
+                ],
+                unfinished,
+            ),
         ];
         if self == Self::State { smallest(words, &sets) } else { None }
     }
