@@ -33,10 +33,20 @@ tasks:
   done: { operator: bash, bash_command: "echo done for {{ params.who }}", dependencies: [work.fragile, work.sturdy], outlets: [flour] }
 `;
 
+const SACKS = `
+schedule: null
+tasks:
+  weighed:
+    operator: transform
+    input: { rows: [{ sack: "<b>1</b>", kg: "25" }, { sack: "2", kg: "heavy" }, { sack: "3", kg: "24.5" }] }
+    steps: [{ validate: { columns: { kg: { type: float64, required: true } }, on_error: reject } }]
+`;
+
 before(async () => {
   mkdirSync(join(folder, "dags"));
   writeFileSync(join(folder, "dags", "mill.yaml"), DAG);
   writeFileSync(join(folder, "dags", "baker.yaml"), "schedule: { assets: [flour, water] }\ntasks:\n  bake: { operator: bash, bash_command: echo bread }\n");
+  writeFileSync(join(folder, "dags", "sacks.yaml"), SACKS);
   server = spawn(process.env.TOWPATH ?? "towpath", ["up", "--listen", "127.0.0.1:0", "--no-auth"], { cwd: folder });
   let said = "";
   base = await new Promise((resolve, reject) => {
@@ -169,8 +179,15 @@ test("every page is accessible, fits a phone and makes the console say nothing",
   await known(page);
   const run = new URL(await trigger(page)).pathname;
   await page.locator("#state .s-success, #state .s-failed").waitFor();
-  const of = ["", "/graph", "/gantt", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/audit", "/trigger"];
-  const paths = ["/", "/dags", "/runs", "/docs", "/account", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`];
+  const { dag_run_id: weighing } = await call("/dags/sacks/dagRuns", { logical_date: null });
+  const weighed = `/dags/sacks/runs/${encodeURIComponent(weighing)}/tasks/weighed`;
+  await page.goto(base + weighed);
+  await page.locator("#state .s-success").waitFor();
+  await page.reload();
+  await page.getByText("24.5").first().waitFor();
+  await page.getByText("heavy").first().waitFor();
+  const of = ["", "/graph", "/gantt", "/data", "/calendar", "/durations", "/runs", "/backfills", "/code", "/details", "/audit", "/trigger"];
+  const paths = ["/", "/dags", "/runs", "/docs", "/account", ...of.map((view) => `/dags/mill${view}`), run, `${run}/tasks/work.sturdy`, `${run}/clear`, "/dags/sacks/data", weighed];
   paths.push(...["connections", "variables", "pools", "workers", "users", "audit", "config"].map((view) => `/admin/${view}`));
   await page.goto(`${base}/assets`);
   paths.push("/assets", await page.locator("a.id", { hasText: "flour" }).getAttribute("href"));
@@ -198,6 +215,14 @@ test("every page is accessible, fits a phone and makes the console say nothing",
   assert.deepEqual(page.wrong, []);
   await page.close();
 });
+
+// What the REST API answers to a request with a body.
+const call = async (path, body) => {
+  const headers = { "Content-Type": "application/json" };
+  const reply = await fetch(`${base}/api/v2${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  assert.equal(reply.status, 200);
+  return reply.json();
+};
 
 // Another hash alone loads no page.
 const show = async (page, path) => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{LIMIT, Process, Project};
 
 /// The library that fills the disk, compiled for this test run.
-fn library(project: &Project) -> PathBuf {
+pub(crate) fn library(project: &Project) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/full_disk.c");
     let library = project.path("full_disk.so");
     let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]).status();

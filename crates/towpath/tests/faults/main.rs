@@ -7,6 +7,7 @@
 mod database;
 mod disk;
 mod everything;
+mod full;
 mod harness;
 mod killed;
 mod loads;
