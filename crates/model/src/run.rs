@@ -65,7 +65,7 @@ pub enum TriggeredBy {
 
 /// `{type}__{run_after}` with the time as Python's `isoformat` prints it: microseconds only where
 /// there are some. A manual run without a logical date may meet another of the same microsecond;
-/// the store then refuses the second.
+/// the store then gives it the next.
 #[must_use]
 pub fn run_id(run_type: RunType, run_after: DateTime<Utc>) -> String {
     format!("{run_type}__{}", iso_time(run_after))

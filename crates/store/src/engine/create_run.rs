@@ -104,6 +104,9 @@ impl Store {
     }
 }
 
+/// Most runs without an id that may be asked for in the same microsecond: twice as many as are created in one step.
+const SAME_TIME: i64 = 64;
+
 /// A run of this step.
 pub(super) struct Born {
     pub(super) key: i64,
@@ -121,9 +124,21 @@ impl Step<'_> {
             .version_id
             .or(dag.version_id)
             .ok_or_else(|| Error::NotFound { thing: "DAG", id: new.dag_id.clone() })?;
-        let id = new.run_id.clone().unwrap_or_else(|| run_id(new.run_type, new.run_after));
         let start = dag.start(new.run_after, new.queue.is_some()).is_free(self.now);
-        let key = self.insert_run(new, &id, version_id, start).await?.ok_or_else(|| {
+        // Two that nobody gave a name may come in the same microsecond.
+        let times = if new.run_id.is_some() { 1 } else { SAME_TIME };
+        let mut born = None;
+        for later in 0..times {
+            let mut new = new.clone();
+            new.run_after += TimeDelta::microseconds(later);
+            let id = new.run_id.clone().unwrap_or_else(|| run_id(new.run_type, new.run_after));
+            born = self.insert_run(&new, &id, version_id, start).await?;
+            if born.is_some() {
+                break;
+            }
+        }
+        let key = born.ok_or_else(|| {
+            let id = new.run_id.clone().unwrap_or_else(|| run_id(new.run_type, new.run_after));
             let what = new.logical_date.map_or_else(
                 || format!("with the id `{id}`"),
                 |date| format!("with the id `{id}` or the logical date {}", towpath_model::run::iso_time(date)),

@@ -80,8 +80,8 @@ pub(super) const NEWEST_RUNS: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
         r.queued_at, r.start_date, r.end_date, r.conf, r.note, r.triggered_by, r.triggering_user, r.version_id,
         v.number AS version_number, r.queue
-    FROM dag d JOIN dag_run r ON r.key IN (
-        SELECT n.key FROM dag_run n WHERE n.dag_id = d.dag_id ORDER BY n.run_after DESC, n.key DESC LIMIT $2)
+    FROM dag d CROSS JOIN LATERAL (
+        SELECT * FROM dag_run n WHERE n.dag_id = d.dag_id ORDER BY n.run_after DESC, n.key DESC LIMIT $2) r
     JOIN dag_version v ON v.id = r.version_id
     WHERE d.dag_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)))
     ORDER BY r.dag_id, r.run_after DESC, r.key DESC";

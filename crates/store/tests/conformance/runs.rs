@@ -1,5 +1,6 @@
 //! How runs come to be, wait, start, and are listed.
 
+use chrono::TimeDelta;
 use towpath_model::dag::DagSpec;
 use towpath_model::run::{RunType, TriggeredBy};
 use towpath_model::state::{RunState, TaskState};
@@ -127,6 +128,19 @@ async fn a_run_exists_once(store: Store) {
     assert_eq!(total, 4, "what was refused left nothing");
     let unknown = store.create_run(named("unknown", "a", 0), time(0)).await;
     assert!(matches!(unknown, Err(Error::NotFound { .. })), "{unknown:?}");
+}
+
+async fn runs_without_a_name_may_come_at_once(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let nameless = || NewRun { run_id: None, ..NewRun::manual("d", time(0), TriggeredBy::RestApi) };
+    let (first, second) = (create(&store, nameless()).await, create(&store, nameless()).await);
+    assert_eq!(first.run_after, time(0));
+    assert_eq!(second.run_after, time(0) + TimeDelta::microseconds(1));
+    assert_ne!(first.run_id, second.run_id);
+    let dated = || NewRun { logical_date: Some(time(5)), ..nameless() };
+    assert_eq!(create(&store, dated()).await.run_after, time(0) + TimeDelta::microseconds(2));
+    let refused = store.create_run(dated(), time(0)).await;
+    assert!(matches!(&refused, Err(Error::RunExists { .. })), "{refused:?}");
 }
 
 async fn one_of_ten_creators_wins(store: Store) {
@@ -359,6 +373,7 @@ both!(
     empty_tasks_end_at_once,
     a_failed_task_fails_what_follows_and_the_run,
     a_run_exists_once,
+    runs_without_a_name_may_come_at_once,
     one_of_ten_creators_wins,
     creators_at_the_same_time,
     a_creator_that_goes_away,
