@@ -20,9 +20,9 @@ fn attempt(project: &Project, mut job: Value, is_full: bool) -> Result<Value, St
     job["scratch"] = json!(project.path("store/scratch"));
     let flag = project.path("full");
     if is_full {
-        std::fs::write(&flag, "").unwrap()
+        std::fs::write(&flag, "").unwrap();
     } else {
-        drop(std::fs::remove_file(&flag))
+        drop(std::fs::remove_file(&flag));
     }
     let mut child = Command::new(env!("CARGO_BIN_EXE_towpath"))
         .arg("etl-attempt")
