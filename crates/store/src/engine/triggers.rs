@@ -57,14 +57,19 @@ impl Triggers {
     }
 }
 
-/// Takes the key away however its creator ends: those who wait are told, and the next goes ahead.
+/// Takes the key away when its creator breaks off: those who wait are told, and the next goes ahead.
 struct Lead {
     store: Store,
     key: Key,
+    /// The key is gone, or another one's by now.
+    has_ended: bool,
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let mut waiting = self.store.inner.triggers.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&self.key);
     }
@@ -83,7 +88,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         if self.inner.triggers.add(&key, Order { new, now, reply }) {
             // A task of its own: who asked may go away in the middle, others wait for it.
-            tokio::spawn(Lead { store: self.clone(), key: key.clone() }.create_all());
+            tokio::spawn(Lead { store: self.clone(), key: key.clone(), has_ended: false }.create_all());
         }
         answer.await.unwrap_or_else(|_| Err(Error::Stale(format!("DAG `{}`", key.0))))
     }
@@ -117,10 +122,11 @@ impl Store {
 }
 
 impl Lead {
-    async fn create_all(self) {
+    async fn create_all(mut self) {
         loop {
             let orders = self.store.inner.triggers.next(&self.key);
             if orders.is_empty() {
+                self.has_ended = true;
                 return;
             }
             self.create(orders).await;

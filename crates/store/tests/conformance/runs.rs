@@ -198,6 +198,23 @@ async fn creators_at_the_same_time(store: Store) {
     assert_eq!((count(RunState::Running), count(RunState::Queued)), (10, 14), "`max_active_runs` holds");
 }
 
+/// Whoever asks just when the one before has been served is served as well.
+async fn creators_one_after_the_other(store: Store) {
+    sync(&store, wide("d", 1, |_| {})).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for creator in 0..4 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for i in 0..50 {
+                create(&store, named("d", &format!("run {creator} {i}"), 0)).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let total = store.runs(&RunFilter { limit: 1, ..RunFilter::default() }).await.expect("runs can be read").total;
+    assert_eq!(total, 200);
+}
+
 /// Who asked may go away; who waits behind is served.
 async fn a_creator_that_goes_away(store: Store) {
     sync(&store, wide("d", 1, |_| {})).await;
@@ -376,6 +393,7 @@ both!(
     runs_without_a_name_may_come_at_once,
     one_of_ten_creators_wins,
     creators_at_the_same_time,
+    creators_one_after_the_other,
     a_creator_that_goes_away,
     runs_wait_for_max_active_runs,
     a_paused_dag_keeps_its_runs_queued,
