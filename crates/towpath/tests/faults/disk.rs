@@ -88,12 +88,19 @@ async fn a_scratch_folder_that_cannot_be_written_fails_the_try_and_says_so() {
         "one.yaml",
         "default_args: {retries: 1, retry_delay: 2s}\ntasks:\n  a: {operator: bash, bash_command: 'true'}\n",
     );
+    project.write_dag("warm.yaml", "tasks:\n  a: {operator: bash, bash_command: 'true'}\n");
     let daemon = Process::up(&project);
+    let start = Instant::now();
+    // A worker that has run a task has all the folders that it needs.
+    let warm = daemon.trigger("warm").await;
+    while state_of(&daemon, "warm", &warm).await != "success" {
+        assert!(start.elapsed() < LIMIT, "{}", project.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // A file where the folder should be: root cannot write there either.
     let scratch = project.path("data/scratch");
-    let start = Instant::now();
     while std::fs::remove_dir_all(&scratch).is_err() {
-        assert!(start.elapsed() < LIMIT, "the worker has not started\n{}", project.log());
+        assert!(start.elapsed() < LIMIT, "the worker has no folder\n{}", project.log());
     }
     std::fs::write(&scratch, "in the way").unwrap();
     let run_id = daemon.trigger("one").await;
