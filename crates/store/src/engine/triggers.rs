@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::Step;
 use super::create_run::{Created, NewRun};
@@ -23,7 +24,15 @@ type Key = (String, Option<i64>);
 /// What is asked for, by DAG. A key is there as long as somebody creates runs for it.
 #[derive(Debug, Default)]
 pub(crate) struct Triggers {
-    waiting: Mutex<HashMap<Key, Vec<Order>>>,
+    waiting: Mutex<HashMap<Key, Turn>>,
+}
+
+/// What one creator has to do.
+#[derive(Debug)]
+struct Turn {
+    /// Whose: a later creator of the same key has another.
+    id: Uuid,
+    orders: Vec<Order>,
 }
 
 #[derive(Debug)]
@@ -34,26 +43,35 @@ struct Order {
 }
 
 impl Triggers {
-    /// Whether nobody creates runs for this key, so that the caller has to.
-    fn add(&self, key: &Key, order: Order) -> bool {
+    /// The turn that the caller has to take, where nobody creates runs for this key.
+    fn add(&self, key: &Key, order: Order) -> Option<Uuid> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(orders) = waiting.get_mut(key) {
-            orders.push(order);
-            return false;
+        if let Some(turn) = waiting.get_mut(key) {
+            turn.orders.push(order);
+            return None;
         }
-        waiting.insert(key.clone(), vec![order]);
-        true
+        let id = Uuid::new_v4();
+        waiting.insert(key.clone(), Turn { id, orders: vec![order] });
+        Some(id)
     }
 
     /// The next of a key. None are left when it is empty, and the key is gone.
     fn next(&self, key: &Key) -> Vec<Order> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(orders) = waiting.get_mut(key) else { return Vec::new() };
+        let Some(Turn { orders, .. }) = waiting.get_mut(key) else { return Vec::new() };
         let next: Vec<Order> = orders.drain(..orders.len().min(MOST)).collect();
         if next.is_empty() {
             waiting.remove(key);
         }
         next
+    }
+
+    /// Drops what waits for this turn; the key may be another one's by now.
+    fn abandon(&self, key: &Key, turn: Uuid) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.get(key).is_some_and(|found| found.id == turn) {
+            waiting.remove(key);
+        }
     }
 }
 
@@ -61,17 +79,12 @@ impl Triggers {
 struct Lead {
     store: Store,
     key: Key,
-    /// The key is gone, or another one's by now.
-    has_ended: bool,
+    turn: Uuid,
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        let mut waiting = self.store.inner.triggers.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&self.key);
+        self.store.inner.triggers.abandon(&self.key, self.turn);
     }
 }
 
@@ -86,9 +99,9 @@ impl Store {
     pub async fn create_run(&self, new: NewRun, now: DateTime<Utc>) -> Result<Created> {
         let key = (new.dag_id.clone(), new.version_id);
         let (reply, answer) = oneshot::channel();
-        if self.inner.triggers.add(&key, Order { new, now, reply }) {
+        if let Some(turn) = self.inner.triggers.add(&key, Order { new, now, reply }) {
             // A task of its own: who asked may go away in the middle, others wait for it.
-            tokio::spawn(Lead { store: self.clone(), key: key.clone(), has_ended: false }.create_all());
+            tokio::spawn(Lead { store: self.clone(), key: key.clone(), turn }.create_all());
         }
         answer.await.unwrap_or_else(|_| Err(Error::Stale(format!("DAG `{}`", key.0))))
     }
@@ -122,11 +135,10 @@ impl Store {
 }
 
 impl Lead {
-    async fn create_all(mut self) {
+    async fn create_all(self) {
         loop {
             let orders = self.store.inner.triggers.next(&self.key);
             if orders.is_empty() {
-                self.has_ended = true;
                 return;
             }
             self.create(orders).await;
@@ -156,5 +168,30 @@ impl Lead {
                 let _ = order.reply.send(created);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use towpath_model::run::TriggeredBy;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_that_has_ended_takes_nothing_from_the_next() {
+        let (triggers, key) = (Triggers::default(), ("d".to_owned(), None));
+        let order = || {
+            let now = DateTime::UNIX_EPOCH;
+            Order { new: NewRun::manual("d", now, TriggeredBy::Cli), now, reply: oneshot::channel().0 }
+        };
+        let first = triggers.add(&key, order()).unwrap();
+        assert!(triggers.add(&key, order()).is_none(), "it joins the first");
+        assert_eq!((triggers.next(&key).len(), triggers.next(&key).len()), (2, 0));
+        // Just before the first lets go of the key, somebody asks.
+        let second = triggers.add(&key, order()).unwrap();
+        triggers.abandon(&key, first);
+        assert_eq!(triggers.next(&key).len(), 1);
+        triggers.abandon(&key, second);
+        assert!(triggers.add(&key, order()).is_some());
     }
 }
