@@ -24,6 +24,7 @@ mod data_set;
 pub mod database;
 mod distinct;
 pub mod error;
+mod grouping;
 pub mod inspect;
 pub mod instance;
 pub mod job;

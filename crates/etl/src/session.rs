@@ -6,10 +6,12 @@ use std::sync::Arc;
 use datafusion::config::SpillCompression;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::distinct::TwoLevels;
 use crate::error::Result;
+use crate::grouping::{InBuckets, KeysAsViews};
 use crate::measure::{Meter, MeteredPool};
 
 /// Rows of a batch.
@@ -85,8 +87,15 @@ impl Resources {
         let pool = Arc::new(MeteredPool::new(self.pool_bytes));
         meter.set_pool(Arc::clone(&pool));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
-        let session = SessionContext::new_with_config_rt(config, runtime);
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(InBuckets))
+            .build();
+        let session = SessionContext::new_with_state(state);
         session.add_optimizer_rule(Arc::new(TwoLevels));
+        session.add_optimizer_rule(Arc::new(KeysAsViews));
         meter.attach(&session);
         Ok(session)
     }

@@ -151,7 +151,7 @@ impl Meter {
             "RepartitionExec" => &["RepartitionExec"],
             "HashJoinExec" => &["HashJoinInput"],
             "AggregateExec" if detail.contains("mode=Partial,") => &["PartialHashAggregateStream"],
-            "AggregateExec" => &["SingleHashAggregateStream", "FinalHashAggregateStream"],
+            "AggregateExec" => &["SingleHashAggregateStream", "FinalHashAggregateStream", "rows in buckets"],
             _ => &[],
         };
         let pool = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

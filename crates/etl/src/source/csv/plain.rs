@@ -6,7 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::datatypes::DataType;
 
 use super::super::records::Dialect;
 use super::{Column, misfit_row, typed};
@@ -29,22 +30,23 @@ impl<'a> Plain<'a> {
         }
         let text = std::str::from_utf8(bytes).ok()?;
         let mut ends = Vec::with_capacity(bytes.len() / 6);
-        let (mut column, mut line) = (0, 0);
-        for at in memchr::memchr2_iter(dialect.delimiter, b'\n', bytes) {
-            ends.push(at as u32);
-            column += 1;
-            if bytes[at] == b'\n' {
-                if column != columns || at == line {
-                    return None;
-                }
-                (column, line) = (0, at + 1);
-            }
-        }
-        if line < bytes.len() {
+        separators(bytes, dialect.delimiter, &mut ends);
+        let mut rows = memchr::memchr_iter(b'\n', bytes).count();
+        if bytes.last().is_some_and(|last| *last != b'\n') {
             ends.push(bytes.len() as u32);
-            if column + 1 != columns {
-                return None;
-            }
+            rows += 1;
+        }
+        // As many separators as rows have, and a line break, or the end, where each row ends: so every other one is a delimiter.
+        if ends.len() != rows * columns {
+            return None;
+        }
+        let ends_row = |end: &u32| bytes.get(*end as usize).is_none_or(|byte| *byte == b'\n');
+        if !ends.iter().skip(columns - 1).step_by(columns).all(ends_row) {
+            return None;
+        }
+        // A line without anything is no record, and looks like one where there is but one column.
+        if columns == 1 && (bytes.first() == Some(&b'\n') || ends.windows(2).any(|pair| pair[0] + 1 == pair[1])) {
+            return None;
         }
         Some(Self { text, columns, ends })
     }
@@ -62,19 +64,18 @@ impl<'a> Plain<'a> {
         column: &Column,
     ) -> Result<ArrayRef, (usize, String)> {
         let is_null = |text: &str| text.is_empty() || null_values.iter().any(|null| null == text);
-        let texts: Vec<Option<&str>> = rows
-            .map(|row| {
-                let field = row * self.columns + index;
-                let start = field.checked_sub(1).map_or(0, |before| self.ends[before] as usize + 1);
-                let text = &self.text[start..self.ends[field] as usize];
-                (!is_null(text)).then_some(text)
-            })
-            .collect();
+        let texts = rows.map(|row| {
+            let field = row * self.columns + index;
+            let start = field.checked_sub(1).map_or(0, |before| self.ends[before] as usize + 1);
+            let text = &self.text[start..self.ends[field] as usize];
+            (!is_null(text)).then_some(text)
+        });
+        if column.kind == DataType::Utf8 {
+            return Ok(Arc::new(texts.collect::<StringArray>()));
+        }
+        let texts: Vec<Option<&str>> = texts.collect();
         let Some(values) = parse::parse(&texts, &column.kind) else {
-            let bytes = texts.iter().flatten().map(|text| text.len()).sum();
-            let mut builder = StringBuilder::with_capacity(texts.len(), bytes);
-            texts.iter().for_each(|text| builder.append_option(*text));
-            let array: ArrayRef = Arc::new(builder.finish());
+            let array: ArrayRef = Arc::new(texts.iter().collect::<StringArray>());
             return typed(&array, column);
         };
         let nulls = texts.iter().filter(|text| text.is_none()).count();
@@ -86,10 +87,48 @@ impl<'a> Plain<'a> {
     }
 }
 
+/// Where delimiters and line breaks stand. They come every few bytes, so 64 bytes at a time become a word with a bit for each,
+/// without a branch, instead of a search for the next one.
+fn separators(bytes: &[u8], delimiter: u8, ends: &mut Vec<u32>) {
+    let (delimiters, breaks) = (u64::from_ne_bytes([delimiter; 8]), u64::from_ne_bytes([b'\n'; 8]));
+    let mut add = |from: usize, found: u64| {
+        let mut left = found;
+        while left != 0 {
+            ends.push((from + left.trailing_zeros() as usize) as u32);
+            left &= left - 1;
+        }
+    };
+    let mut blocks = bytes.chunks_exact(64);
+    let mut from = 0;
+    for block in blocks.by_ref() {
+        let mut found = 0;
+        for (at, eight) in block.chunks_exact(8).enumerate() {
+            let eight = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
+            found |= packed(zero_bytes(eight ^ delimiters) | zero_bytes(eight ^ breaks)) << (at * 8);
+        }
+        add(from, found);
+        from += 64;
+    }
+    for (at, byte) in blocks.remainder().iter().enumerate() {
+        add(from + at, u64::from(*byte == delimiter || *byte == b'\n'));
+    }
+}
+
+/// The highest bit of each byte that is zero, and no other.
+fn zero_bytes(word: u64) -> u64 {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// The highest bits of eight bytes as eight bits.
+fn packed(word: u64) -> u64 {
+    (word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::AsArray;
-    use datafusion::arrow::datatypes::DataType;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -114,7 +153,21 @@ mod tests {
         for text in ["1,a\n\n2,b\n", "1,\"a\"\n", "1,a\r\n", "1\n", "1,a,b\n", "1,a\n2"] {
             check(text, 2, None);
         }
-        check("a\n\nb\n", 1, None);
+        for text in ["a\n\nb\n", "\na\n", "a\n\n", "\n"] {
+            check(text, 1, None);
+        }
+        // As many separators as two rows have, in other places.
+        check("1,a,b\n2\n", 2, None);
         assert!(Plain::cut(b"1,\xff\n", 2, DIALECT).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn separators_are_those_of_a_search(text in "[,\n+\\-.a\u{ac}\u{8a}]{0,300}", delimiter in prop::sample::select(&b",;\t|\x01"[..])) {
+            let mut found = Vec::new();
+            separators(text.as_bytes(), delimiter, &mut found);
+            let expected: Vec<u32> = memchr::memchr2_iter(delimiter, b'\n', text.as_bytes()).map(|at| at as u32).collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 }
