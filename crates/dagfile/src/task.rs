@@ -232,7 +232,11 @@ pub(crate) fn unsupported_in(fields: &Fields<'_>, table: &'static [keys::KeySpec
             || matches!(&node.kind, Kind::Map(items) if items.is_empty());
         match spec.kind {
             KeyKind::Ignored => {
-                report.warning(key.span, format!("`{}` has no effect", key.text));
+                let reported = report.warning(key.span, format!("`{}` has no effect", key.text));
+                if spec.name == "sla" {
+                    reported
+                        .help("write `deadline: {reference: queued_at, interval: 3h}` in the DAG; see docs/alerts.md");
+                }
             }
             KeyKind::Unsupported if !harmless => {
                 report.error(key.span, format!("`{}` is not supported yet", key.text)).help(instead(spec.name));

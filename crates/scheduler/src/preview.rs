@@ -71,6 +71,15 @@ pub fn upcoming(dag: &Dag, last: Option<DataInterval>, now: DateTime<Utc>, count
         .collect()
 }
 
+/// The run that the scheduler would create first if it planned anew at `now`. For DAGs that are paused from the beginning: they have
+/// no plan, and people want to know what unpausing them starts.
+#[must_use]
+pub fn unplanned(dag: &Dag, now: DateTime<Utc>) -> Option<DueRun> {
+    let schedule = &dag.spec().schedule;
+    let has_times = !matches!(schedule, towpath_model::timetable::Schedule::Continuous);
+    has_times.then(|| schedule.next_run(None, &bounds(dag), now)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use chrono_tz::Tz;

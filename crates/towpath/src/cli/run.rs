@@ -86,9 +86,9 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
 /// The version to run: that of the store, or that of the file, which is put there.
 async fn resolve(store: &Store, target: target::Target, session: &Session) -> anyhow::Result<(Arc<Dag>, i64)> {
     let file = match target {
-        target::Target::Id(dag_id) => match store.dag(&dag_id).await? {
-            None if let Some(file) = target::in_folder(&dag_id, session)? => file,
-            _ => {
+        target::Target::Id(dag_id) => match target::unknown_to(store, &dag_id, session).await? {
+            Some(file) => file,
+            None => {
                 let (record, dag) = target::stored(store, &dag_id).await?;
                 return Ok((dag, record.version_id));
             }

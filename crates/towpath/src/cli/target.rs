@@ -71,12 +71,10 @@ impl Args {
             Target::File(file) => Ok(file.dag),
             Target::Id(dag_id) => {
                 let store = session.store().await?;
-                if store.dag(&dag_id).await?.is_none()
-                    && let Some(file) = in_folder(&dag_id, session)?
-                {
-                    return Ok(file.dag);
+                match unknown_to(&store, &dag_id, session).await? {
+                    Some(file) => Ok(file.dag),
+                    None => Ok(stored(&store, &dag_id).await?.1),
                 }
-                Ok(stored(&store, &dag_id).await?.1)
             }
         }
     }
@@ -111,12 +109,16 @@ pub(crate) fn load(target: &str, dag_id: Option<&str>, session: &Session) -> any
     Ok(Target::File(file_dag(dag, absolute, read.source, session)))
 }
 
-/// The DAG of a file in the DAGs folder, for ids that the store does not know: nobody has started a scheduler yet, or it has not
+/// The DAG of a file in the DAGs folder, if the store does not know its id: nobody has started a scheduler yet, or it has not
 /// looked. A file with errors defines nothing here.
 ///
 /// # Errors
-/// When the folder cannot be read.
-pub(crate) fn in_folder(dag_id: &str, session: &Session) -> anyhow::Result<Option<FileDag>> {
+/// When the folder cannot be read, or the database does not answer.
+pub(crate) async fn unknown_to(store: &Store, dag_id: &str, session: &Session) -> anyhow::Result<Option<FileDag>> {
+    if store.dag(dag_id).await?.is_some() { Ok(None) } else { in_folder(dag_id, session) }
+}
+
+fn in_folder(dag_id: &str, session: &Session) -> anyhow::Result<Option<FileDag>> {
     if !session.config.dags_dir.value.is_dir() {
         return Ok(None);
     }
