@@ -115,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_paused_from_the_beginning_has_a_first_run() {
+        let first = |schedule: &str, now: &str| {
+            let run = unplanned(&dag(schedule, Tz::UTC, Kind::Trigger), at(now));
+            run.map(|run| run.run_after.format("%F %R").to_string())
+        };
+        // Without catchup it is the latest that was missed, as after unpausing.
+        assert_eq!(first("@daily", "2026-03-05T12:00:00Z").as_deref(), Some("2026-03-05 00:00"));
+        assert_eq!(first("@daily", "2025-03-05T12:00:00Z").as_deref(), Some("2026-01-01 00:00"));
+        assert_eq!(first("@continuous", "2026-03-05T12:00:00Z"), None);
+        assert_eq!(first("none", "2026-03-05T12:00:00Z"), None);
+    }
+
+    #[test]
     fn a_window_is_half_open_and_counted() {
         let daily = dag("@daily", Tz::UTC, Kind::DataInterval);
         check(

@@ -129,6 +129,10 @@ impl Reason {
             }
             Self::NoPool { pool } => format!("towpath pools set {pool} SLOTS"),
             Self::PoolTooSmall { pool, needs, .. } => format!("towpath pools set {pool} {needs}"),
+            Self::NoWorker { queue, .. } if is_of_foreground(queue) => {
+                "the `towpath run` that it belongs to has gone: end it with towpath runs cancel, and start it anew"
+                    .to_owned()
+            }
             Self::NoWorker { queue, .. } => format!("towpath worker --queues {queue}"),
             Self::Queued { busy, slots, .. } if busy >= slots => {
                 "wait, start another worker, or raise worker_slots".to_owned()
@@ -325,10 +329,36 @@ fn pool_full(
     format!("pool `{pool}` {used}/{slots}{held}{others}{needs}")
 }
 
+/// Whether it is a queue that only one `towpath run` serves, called by its process and start: `run-4711-65f0c2`.
+fn is_of_foreground(queue: &str) -> bool {
+    let parts = queue.strip_prefix("run-").and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(pid, start)| {
+        !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()) && start.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
 fn no_worker(queue: &str, served: &[String], since: &str) -> String {
     let served = match served {
         [] => "no worker is alive".to_owned(),
         queues => format!("live workers take: {}", queues.join(", ")),
     };
     format!("queued{since}: no live worker takes queue `{queue}`; {served}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_of_foreground_runs_are_known() {
+        for (queue, expected) in [
+            ("run-4711-65f0c2a1", true),
+            ("run-x-65f0", false),
+            ("run-4711-zz", false),
+            ("run-fast", false),
+            ("default", false),
+        ] {
+            assert_eq!(is_of_foreground(queue), expected, "{queue}");
+        }
+    }
 }
