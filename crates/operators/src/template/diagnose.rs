@@ -38,12 +38,19 @@ pub(super) fn explain(root: &Value, place: &str, text: &str, error: &minijinja::
             Some(source) => source.to_string(),
             None => described("it cannot be written", detail),
         },
-        ErrorKind::SyntaxError => described("the template is not valid", detail),
+        ErrorKind::SyntaxError => syntax(detail),
         kind => described(&kind.to_string(), detail),
     };
     let line = error.line();
     let excerpt = line.and_then(|line| text.lines().nth(line.saturating_sub(1))).map(|line| shorten(line.trim()));
     Error::Template { place: place.to_owned(), line, reason, excerpt }
+}
+
+/// A template that cannot be read. Shells write `${#array}`, which opens a comment here as in Jinja.
+pub(super) fn syntax(detail: &str) -> String {
+    let hint =
+        if detail.contains("end of comment") { "; `{#` begins one, write `{{ '{#' }}` for the text" } else { "" };
+    format!("{}{hint}", described("the template is not valid", detail))
 }
 
 fn described(what: &str, detail: &str) -> String {

@@ -57,7 +57,7 @@ fn check(place: &str, text: &str, params: &BTreeSet<&str>, found: &mut Vec<Probl
             found.push(Problem {
                 place: place.to_owned(),
                 excerpt: line.or_else(|| text.lines().next()).unwrap_or_default().trim().to_owned(),
-                reason: format!("the template is not valid: {}", error.detail().unwrap_or("it cannot be read")),
+                reason: diagnose::syntax(error.detail().unwrap_or_default()),
                 is_certain: true,
             });
             return;
@@ -115,7 +115,7 @@ mod tests {
             "{{ params.carrier }} {{ params['any'] }} {{ params.get('x') }} {{ dag_run.conf.x }}",
             "{% for i in range(3) %}{{ loop.index }}{{ i }}{% endfor %}{% set x = 1 %}{{ x }}",
             "{{ mine | default('x') }} {% if yours is defined %}{{ yours }}{% endif %}",
-            "{{ (logical_date - macros.timedelta(days=2)) | ds }} {# a remark #} ${#array} ",
+            "{{ (logical_date - macros.timedelta(days=2)) | ds }} {# a remark #} ${array}",
             "awk '{print $1}'",
         ] {
             check(fine, &[]);
@@ -131,6 +131,12 @@ mod tests {
             &["neither the DAG nor the task declares a param `carier`; did you mean `carrier`?"],
         );
         check("{{ params.zz }}", &["neither the DAG nor the task declares a param `zz`; write it under `params`"]);
+        check(
+            "echo ${#array[@]}",
+            &[
+                "the template is not valid: unexpected end of comment; `{#` begins one, write `{{ '{#' }}` for the text!",
+            ],
+        );
         check("{{ ds", &["the template is not valid: unexpected end of input, expected end of variable block!"]);
     }
 

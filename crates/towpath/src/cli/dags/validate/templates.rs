@@ -28,7 +28,12 @@ pub(super) fn problems(dag: &Dag, file: &Path, source: &str) -> Vec<Diagnostic> 
 /// with escapes or defaults.
 fn place(source: &str, task_id: &str, excerpt: &str) -> (usize, usize) {
     let name = task_id.rsplit('.').next().unwrap_or(task_id);
-    let named = |line: &str| line.find(name).filter(|at| line[at + name.len()..].trim_start().starts_with(':'));
+    let named = |line: &str| {
+        let text = line.trim_start();
+        let is_key = text.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with(':'));
+        let is_item = text.strip_prefix("- task_id:").is_some_and(|rest| rest.trim() == name);
+        (is_key || is_item).then(|| line.len() - text.len())
+    };
     let lines = || source.lines().enumerate();
     let task = lines().find_map(|(index, line)| named(line).map(|at| (index, at)));
     let from = task.map_or(0, |(index, _)| index);
@@ -44,12 +49,13 @@ mod tests {
 
     #[test]
     fn places_are_found() {
-        let source = "tasks:\n  a: { operator: bash, bash_command: \"echo {{ dss }}\" }\n  b:\n    bash_command: |\n      x\n      é {{ dss }}\n";
+        let source = "tasks:\n  a: { operator: bash, bash_command: \"echo {{ dss }}\" }\n  b:\n    bash_command: |\n      x\n      é {{ dss }}\n  - task_id: c\n    bash_command: \"echo {{ dss }}\"\n";
         for (task, excerpt, expected) in [
-            ("a", "echo {{ dss }}", (2, 38)),
+            ("a", "echo {{ dss }}", (2, 39)),
             ("b", "é {{ dss }}", (6, 7)),
             ("group.b", "é {{ dss }}", (6, 7)),
             ("b", "written otherwise", (3, 3)),
+            ("c", "echo {{ dss }}", (8, 20)),
             ("z", "written otherwise", (1, 1)),
         ] {
             assert_eq!(place(source, task, excerpt), expected, "{task}: {excerpt}");
