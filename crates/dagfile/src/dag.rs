@@ -90,6 +90,10 @@ pub(crate) fn check_key(key: &Key, report: &mut Reporter) {
         return;
     }
     let reported = report.error(key.span, format!("a DAG has no `{}`", key.text));
+    if key.text == "sla" {
+        reported.help("write `deadline: {reference: queued_at, interval: 3h}`; see docs/alerts.md");
+        return;
+    }
     if keys::find(keys::TASK, &key.text).is_some() && !keys::TASKS_OWN.contains(&key.text.as_str()) {
         reported.help("settings of all tasks stand in `default_args`");
         return;

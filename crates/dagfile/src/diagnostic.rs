@@ -51,6 +51,16 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+impl Diagnostic {
+    /// A problem that somebody else has found in `text`, the text of `file`; line and column count from 1.
+    #[must_use]
+    pub fn in_text(severity: Severity, message: &str, file: &Path, text: &str, line: u32, column: u32) -> Self {
+        let span = Span { source: 0, line, column };
+        let (message, snippet) = (clean(message), snippet(text, span));
+        Self { severity, message, file: Some(file.to_owned()), line, column, snippet, help: None }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {

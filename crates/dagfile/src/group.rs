@@ -168,9 +168,12 @@ fn group<'n>(name: Option<(String, Span)>, node: &'n Node, report: &mut Reporter
     }
     let (fields, rest) = Fields::sort(node, keys::GROUP, report);
     for (key, _) in rest {
-        report
-            .error(key.span, format!("a task group has no `{}`", key.text))
-            .suggest(&key.text, keys::GROUP.iter().map(|key| key.name));
+        let reported = report.error(key.span, format!("a task group has no `{}`", key.text));
+        if key.text == "tasks" {
+            reported.help("its tasks stand among those of the DAG, each with `task_group_name`");
+        } else {
+            reported.suggest(&key.text, keys::GROUP.iter().map(|key| key.name));
+        }
     }
     unsupported_in(&fields, keys::GROUP, report);
     let span = name.as_ref().map_or(node.span, |(_, span)| *span);

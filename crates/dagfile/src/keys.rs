@@ -228,6 +228,7 @@ pub(crate) const TASK: &[KeySpec] = &[
     key("on_skipped_callback", KeyKind::Unsupported, ""),
     key("sla", KeyKind::Ignored, ""),
     key("ui_color", KeyKind::Ignored, ""),
+    key("task_display_name", KeyKind::Ignored, ""),
     key("run_as_user", KeyKind::Unsupported, ""),
     key("max_active_tis_per_dag", KeyKind::Integer, "Most queued and running instances of it in all runs"),
     key("max_active_tis_per_dagrun", KeyKind::Integer, "Most queued and running instances of it in one run"),

@@ -34,7 +34,11 @@ fn parse(text: &str, node: &Node, zone: Tz, timetable: Timetable, report: &mut R
     match timetable::parse(text, zone, timetable) {
         Ok(schedule) => Some(schedule),
         Err(error) => {
-            report.error(node.span, format!("`schedule`: {error}"));
+            let unknown = matches!(error, timetable::ParseError::Unknown(_));
+            let reported = report.error(node.span, format!("`schedule`: {error}"));
+            if unknown {
+                reported.help(format!("if `{text}` is an asset whose updates start runs, write {{assets: [{text}]}}"));
+            }
             None
         }
     }

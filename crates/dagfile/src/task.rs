@@ -232,15 +232,37 @@ pub(crate) fn unsupported_in(fields: &Fields<'_>, table: &'static [keys::KeySpec
             || matches!(&node.kind, Kind::Map(items) if items.is_empty());
         match spec.kind {
             KeyKind::Ignored => {
-                report.warning(key.span, format!("`{}` has no effect", key.text));
+                let reported = report.warning(key.span, format!("`{}` has no effect", key.text));
+                if spec.name == "sla" {
+                    reported
+                        .help("write `deadline: {reference: queued_at, interval: 3h}` in the DAG; see docs/alerts.md");
+                }
             }
             KeyKind::Unsupported if !harmless => {
-                report
-                    .error(key.span, format!("`{}` is not supported yet", key.text))
-                    .help("without it the DAG would run differently than it says, so it is refused");
+                report.error(key.span, format!("`{}` is not supported yet", key.text)).help(instead(spec.name));
             }
             _ => {}
         }
+    }
+}
+
+/// What does the work of a key that is not supported.
+fn instead(name: &str) -> String {
+    let alert = |event: &str| {
+        format!(
+            "write `alerts: {{on: {event}, command: ...}}` (or webhook, slack, teams, email) in the DAG, the task or \
+             `default_args`; see docs/alerts.md"
+        )
+    };
+    let name = name.trim_end_matches("_name").trim_end_matches("_file");
+    match name {
+        "on_failure_callback" => alert("failure"),
+        "on_success_callback" => alert("success"),
+        "on_retry_callback" => alert("retry"),
+        "sla_miss_callback" => "write `deadline: {reference: queued_at, interval: 30m}` in the DAG, and `alerts` with \
+                                `on: deadline`; see docs/alerts.md"
+            .to_owned(),
+        _ => "without it the DAG would run differently than it says, so it is refused".to_owned(),
     }
 }
 

@@ -45,6 +45,16 @@ fn what_cannot_be_kept_is_refused_wherever_it_stands() {
         &format!("default: {{on_failure_callback: a.b}}\nd:\n  {tasks}"),
         "`on_failure_callback` is not supported yet",
     );
+    for (text, expected) in [
+        ("default_args: {on_failure_callback: a.b}\n", "write `alerts: {on: failure, command: ...}`"),
+        ("on_success_callback: a.b\n", "write `alerts: {on: success, command: ...}`"),
+        ("sla_miss_callback: a.b\n", "write `deadline:"),
+        ("sla: 3h\n", "write `deadline:"),
+        ("task_groups: {g: {tasks: {b: {operator: empty}}}}\n", "each with `task_group_name`"),
+        ("schedule: [orders]\n", "write {assets: [orders]}"),
+    ] {
+        refused(&format!("{text}{tasks}"), expected);
+    }
     one(&format!("default_args: {{run_as_user: null, on_failure_callback: null}}\n{tasks}"));
 }
 

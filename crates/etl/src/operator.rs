@@ -322,18 +322,5 @@ async fn source_of(input: Input, attempt: &Attempt) -> Result<Source> {
         }
         return Ok(Source::Rows(RowsSource { rows, columns: Default::default() }));
     }
-    Ok(Source::File(FileSource {
-        format,
-        paths,
-        columns: Default::default(),
-        delimiter: None,
-        header: None,
-        quote: None,
-        escape: None,
-        null_values: Vec::new(),
-        encoding: None,
-        compression: None,
-        infer_rows: None,
-        connection: None,
-    }))
+    Ok(Source::File(FileSource::of(format, paths)))
 }

@@ -49,6 +49,32 @@ pub enum Outcome {
     Reschedule { at: DateTime<Utc> },
 }
 
+/// Why an operator written here could not do its work, for `?`.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    /// Whether another try may go better.
+    pub(crate) retry: bool,
+}
+
+impl Failure {
+    /// Something in the task or a connection is wrong, and stays so.
+    pub(crate) fn lasting(error: impl Into<String>) -> Self {
+        Self { error: error.into(), retry: false }
+    }
+
+    /// Another try may go better.
+    pub(crate) fn passing(error: impl Into<String>) -> Self {
+        Self { error: error.into(), retry: true }
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::Failed { error: failure.error, retry: failure.retry }
+    }
+}
+
 /// Why an attempt was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, Serialize, Deserialize)]
 #[strum(serialize_all = "snake_case")]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value};
 
-use crate::attempt::{Attempt, Operator, Outcome};
+use crate::attempt::{Attempt, Failure, Operator, Outcome};
 use crate::process::{self, Command, Exit, WorkFolder, base_environment, context_environment};
 use crate::template::{Limits, Renderer};
 
@@ -24,20 +24,7 @@ pub struct Bash;
 #[async_trait]
 impl Operator for Bash {
     async fn execute(&self, attempt: &Attempt) -> Outcome {
-        run(attempt).await.unwrap_or_else(|failure| Outcome::Failed { error: failure.error, retry: failure.retry })
-    }
-}
-
-/// Why it could not be run at all.
-pub(crate) struct Failure {
-    pub(crate) error: String,
-    /// Whether another try may go better.
-    pub(crate) retry: bool,
-}
-
-impl Failure {
-    fn lasting(error: impl Into<String>) -> Self {
-        Self { error: error.into(), retry: false }
+        run(attempt).await.unwrap_or_else(Outcome::from)
     }
 }
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use serde_json::{Map, Value, json};
 
-use crate::attempt::{Attempt, Operator, Outcome};
+use crate::attempt::{Attempt, Failure, Operator, Outcome};
 use crate::template::{Limits, Renderer};
 pub(crate) use probe::probe;
 use request::Prepared;
@@ -39,23 +39,6 @@ pub struct Http {
 struct ClientKind {
     verify: bool,
     redirects: bool,
-}
-
-/// Why a request did not succeed.
-pub(crate) struct Failure {
-    pub(crate) error: String,
-    pub(crate) retry: bool,
-}
-
-impl Failure {
-    /// Something in the task or the connection is wrong, and stays so.
-    fn lasting(error: impl Into<String>) -> Self {
-        Self { error: error.into(), retry: false }
-    }
-
-    fn passing(error: impl Into<String>) -> Self {
-        Self { error: error.into(), retry: true }
-    }
 }
 
 /// A response that has been read.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use glob::MatchOptions;
 use towpath_model::expand::MAX_MAP_LENGTH;
 
-use crate::attempt::{Attempt, Operator, Outcome};
+use crate::attempt::{Attempt, Failure, Operator, Outcome};
 use crate::object_storage::{self, Location};
 use crate::sensor::{text, texts};
 
@@ -20,16 +20,6 @@ const OPTIONS: MatchOptions =
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ListFiles;
 
-/// Why there is no list, and whether another try may have one.
-struct Failure {
-    error: String,
-    retry: bool,
-}
-
-fn lasting(error: impl Into<String>) -> Failure {
-    Failure { error: error.into(), retry: false }
-}
-
 #[async_trait]
 impl Operator for ListFiles {
     async fn execute(&self, attempt: &Attempt) -> Outcome {
@@ -38,7 +28,7 @@ impl Operator for ListFiles {
                 attempt.log.info(&format!("{} files", files.len()));
                 Outcome::Success { value: Some(files.into()) }
             }
-            Err(Failure { error, retry }) => Outcome::Failed { error, retry },
+            Err(failure) => failure.into(),
         }
     }
 }
@@ -48,7 +38,7 @@ async fn list(attempt: &Attempt) -> Result<Vec<String>, Failure> {
     let mut globs = texts(&attempt.args, "files");
     globs.extend(text(&attempt.args, "files").map(str::to_owned));
     if globs.is_empty() {
-        return Err(lasting("`files` is empty; write a glob such as data/*.csv or s3://bucket/data/*.csv"));
+        return Err(Failure::lasting("`files` is empty; write a glob such as data/*.csv or s3://bucket/data/*.csv"));
     }
     let mut found = Vec::new();
     for glob in globs {
@@ -59,12 +49,15 @@ async fn list(attempt: &Attempt) -> Result<Vec<String>, Failure> {
         let base = attempt.project_folder.clone();
         // Folders may be large, and network file systems slow.
         let files = tokio::task::spawn_blocking(move || local(&base, &glob)).await;
-        found.extend(files.map_err(|error| lasting(format!("the search has ended unexpectedly: {error}")))??);
+        found.extend(files.map_err(|error| Failure::lasting(format!("the search has ended unexpectedly: {error}")))??);
     }
     found.sort_unstable();
     found.dedup();
     if found.len() > MAX_MAP_LENGTH {
-        return Err(lasting(format!("there are {} files; at most {MAX_MAP_LENGTH} can be listed", found.len())));
+        return Err(Failure::lasting(format!(
+            "there are {} files; at most {MAX_MAP_LENGTH} can be listed",
+            found.len()
+        )));
     }
     Ok(found)
 }
@@ -78,7 +71,7 @@ fn local(base: &Path, given: &str) -> Result<Vec<String>, Failure> {
         format!("{}/{given}", glob::Pattern::escape(base_text.trim_end_matches('/')))
     };
     let paths = glob::glob_with(&pattern, OPTIONS)
-        .map_err(|error| lasting(format!("`files`: `{given}` is not a glob: {}", error.msg)))?;
+        .map_err(|error| Failure::lasting(format!("`files`: `{given}` is not a glob: {}", error.msg)))?;
     // What may not be read is not there to see.
     let files = paths.filter_map(Result::ok).filter(|path| path.is_file());
     Ok(files

@@ -226,7 +226,7 @@ pub async fn named_connection(attempt: &Attempt, conn_id: &str) -> Result<Connec
     }
     let found = attempt.services.connection(conn_id).await;
     let found = found.map_err(|error| Error::passing(format!("connection `{conn_id}` cannot be read: {error}")))?;
-    let create = "create it with `towpath connections add`";
+    let create = format!("create it with `towpath connections add {conn_id}`");
     let connection = found.ok_or_else(|| Error::lasting(format!("connection `{conn_id}` does not exist; {create}")))?;
     connection.secrets().iter().for_each(|secret| attempt.log.secrets().add(secret));
     Ok(connection)

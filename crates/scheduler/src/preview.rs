@@ -71,6 +71,15 @@ pub fn upcoming(dag: &Dag, last: Option<DataInterval>, now: DateTime<Utc>, count
         .collect()
 }
 
+/// The run that the scheduler would create first if it planned anew at `now`. For DAGs that are paused from the beginning: they have
+/// no plan, and people want to know what unpausing them starts.
+#[must_use]
+pub fn unplanned(dag: &Dag, now: DateTime<Utc>) -> Option<DueRun> {
+    let schedule = &dag.spec().schedule;
+    let has_times = !matches!(schedule, towpath_model::timetable::Schedule::Continuous);
+    has_times.then(|| schedule.next_run(None, &bounds(dag), now)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use chrono_tz::Tz;
@@ -103,6 +112,19 @@ mod tests {
             .collect();
         let fires: Vec<(&str, &str)> = fires.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         assert_eq!(fires, expected);
+    }
+
+    #[test]
+    fn what_is_paused_from_the_beginning_has_a_first_run() {
+        let first = |schedule: &str, now: &str| {
+            let run = unplanned(&dag(schedule, Tz::UTC, Kind::Trigger), at(now));
+            run.map(|run| run.run_after.format("%F %R").to_string())
+        };
+        // Without catchup it is the latest that was missed, as after unpausing.
+        assert_eq!(first("@daily", "2026-03-05T12:00:00Z").as_deref(), Some("2026-03-05 00:00"));
+        assert_eq!(first("@daily", "2025-03-05T12:00:00Z").as_deref(), Some("2026-01-01 00:00"));
+        assert_eq!(first("@continuous", "2026-03-05T12:00:00Z"), None);
+        assert_eq!(first("none", "2026-03-05T12:00:00Z"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::access::EventFilter;
+use crate::audit::EventFilter;
 use crate::listing::{RunField, TaskField, Test};
 use crate::{Result, Store};
 

@@ -10,7 +10,7 @@ use towpath_model::alert::{Event, Target};
 use towpath_model::dag::Dag;
 use towpath_model::deadline::{self, Birth, Reference};
 
-use crate::access::EventRow;
+use crate::audit::EventRow;
 use crate::batch;
 use crate::engine::Step;
 use crate::engine::create_run::NewRun;

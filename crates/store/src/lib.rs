@@ -27,6 +27,7 @@
 mod access;
 mod alerts;
 mod assets;
+mod audit;
 mod backend;
 mod batch;
 mod changes;
@@ -59,15 +60,13 @@ mod webhooks;
 
 use std::sync::Arc;
 
-pub use access::{
-    Access, EventColumn, EventFilter, EventRecord, Grant, Like, NewEvent, NewToken, Role, Scope, TokenRecord,
-    UserRecord,
-};
+pub use access::{Access, Grant, NewToken, Role, Scope, TokenRecord, UserRecord};
 pub use alerts::{AlertEnd, AlertRecord};
 pub use assets::{
     AssetEventFilter, AssetEventRecord, AssetFilter, AssetOrder, AssetRecord, AssetReference, AssetRole, Awaited,
     EventSource, QueueFilter, QueuedEvents,
 };
+pub use audit::{EventColumn, EventFilter, EventRecord, Like, NewEvent};
 pub use backend::Dialect;
 pub use changes::{RunStanding, TaskStanding};
 pub use clean::Cleanable;

@@ -7,11 +7,12 @@
 mod environment;
 mod file;
 mod keys;
+mod text;
 mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -281,61 +282,65 @@ impl Resolver {
         let seconds = Duration::from_secs;
         let config = Config {
             data_staging: self.path("data_staging", &data_dir.value.join("staging").display().to_string())?,
-            data_keep: self.get("data_keep", || Some(seconds(7 * 86_400)), keep)?,
-            retention_runs: self.get("retention_runs", || None, keep)?,
-            retention_log: self.get("retention_log", || None, keep)?,
+            data_keep: self.get("data_keep", || Some(seconds(7 * 86_400)), text::keep)?,
+            retention_runs: self.get("retention_runs", || None, text::keep)?,
+            retention_log: self.get("retention_log", || None, text::keep)?,
             dags_dir: self.path("dags_dir", "dags")?,
-            database_url: self.get("database_url", || Secret::new(default_url), database_url)?,
-            database_connections: self.get("database_connections", || 16, |text| whole(text, 1, 10_000))?,
-            database_wait: self.get("database_wait", || seconds(60), duration)?,
-            listen: self.get("listen", || SocketAddr::from(([127, 0, 0, 1], 8080)), address)?,
-            hosts: self.get("hosts", Vec::new, list)?,
-            auth: self.get("auth", || true, switch)?,
+            database_url: self.get("database_url", || Secret::new(default_url), text::database_url)?,
+            database_connections: self.get("database_connections", || 16, |text| text::whole(text, 1, 10_000))?,
+            database_wait: self.get("database_wait", || seconds(60), text::duration)?,
+            listen: self.get("listen", || SocketAddr::from(([127, 0, 0, 1], 8080)), text::address)?,
+            hosts: self.get("hosts", Vec::new, text::list)?,
+            auth: self.get("auth", || true, text::switch)?,
             tls_cert: self.file("tls_cert")?,
             tls_key: self.file("tls_key")?,
-            cors_origins: self.get("cors_origins", Vec::new, origins)?,
-            dag_upload: self.get("dag_upload", || false, switch)?,
-            oidc_issuer: self.get("oidc_issuer", String::new, issuer)?,
+            cors_origins: self.get("cors_origins", Vec::new, text::origins)?,
+            dag_upload: self.get("dag_upload", || false, text::switch)?,
+            oidc_issuer: self.get("oidc_issuer", String::new, text::issuer)?,
             oidc_client_id: self.get("oidc_client_id", || "towpath".to_owned(), |text| Ok(text.to_owned()))?,
             oidc_client_secret: self.get("oidc_client_secret", || Secret::new(""), |text| Ok(Secret::new(text)))?,
-            oidc_scopes: self.get("oidc_scopes", || ["email", "profile"].map(str::to_owned).to_vec(), list)?,
+            oidc_scopes: self.get("oidc_scopes", || ["email", "profile"].map(str::to_owned).to_vec(), text::list)?,
             oidc_name_claim: self.get(
                 "oidc_name_claim",
                 || "preferred_username".to_owned(),
                 |text| Ok(text.to_owned()),
             )?,
             oidc_role_claim: self.get("oidc_role_claim", || "groups".to_owned(), |text| Ok(text.to_owned()))?,
-            oidc_roles: self.get("oidc_roles", Vec::new, oidc_roles)?,
-            oidc_domains: self.get("oidc_domains", Vec::new, list)?,
+            oidc_roles: self.get("oidc_roles", Vec::new, text::oidc_roles)?,
+            oidc_domains: self.get("oidc_domains", Vec::new, text::list)?,
             oidc_label: self.get(
                 "oidc_label",
                 || "Log in with single sign-on".to_owned(),
                 |text| Ok(text.to_owned()),
             )?,
-            worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| whole(text, 1, 100_000))?,
-            worker_queues: self.get("worker_queues", || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()], names)?,
+            worker_slots: self.get("worker_slots", || (16 * cores).max(32), |text| text::whole(text, 1, 100_000))?,
+            worker_queues: self.get(
+                "worker_queues",
+                || vec![towpath_model::dag::DEFAULT_QUEUE.to_owned()],
+                text::names,
+            )?,
             worker_lease: self.get(
                 "worker_lease",
                 || seconds(30),
-                |text| between(text, seconds(1), seconds(86_400)),
+                |text| text::between(text, seconds(1), seconds(86_400)),
             )?,
             python: self.get("python", || "python3".to_owned(), |text| Ok(text.to_owned()))?,
             scheduler_heartbeat: self.get(
                 "scheduler_heartbeat",
                 || seconds(5),
-                |text| between(text, seconds(1), seconds(3_600)),
+                |text| text::between(text, seconds(1), seconds(3_600)),
             )?,
-            stop_grace: self.get("stop_grace", || seconds(30), duration)?,
-            dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, switch)?,
+            stop_grace: self.get("stop_grace", || seconds(30), text::duration)?,
+            dags_are_paused_at_creation: self.get("dags_are_paused_at_creation", || false, text::switch)?,
             xcom_limit: self.get("xcom_limit", || 32 * 1024 * 1024, values::bytes)?,
-            smtp_url: self.get("smtp_url", || Secret::new(""), smtp_url)?,
+            smtp_url: self.get("smtp_url", || Secret::new(""), text::smtp_url)?,
             smtp_from: self.get(
                 "smtp_from",
                 || "Towpath <towpath@localhost>".to_owned(),
                 |text| Ok(text.to_owned()),
             )?,
-            base_url: self.get("base_url", String::new, base_url)?,
-            log_level: self.get("log_level", || "info".to_owned(), log_level)?,
+            base_url: self.get("base_url", String::new, text::base_url)?,
+            log_level: self.get("log_level", || "info".to_owned(), text::log_level)?,
             log_format: self.get("log_format", LogFormat::default, LogFormat::read)?,
             data_dir,
             warnings,
@@ -383,131 +388,10 @@ impl Resolver {
     }
 }
 
-/// Origins of web sites, as browsers name them.
-fn origins(text: &str) -> Result<Vec<String>, String> {
-    let origins = list(text)?;
-    let is_origin = |origin: &String| {
-        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ']))
-    };
-    match origins.iter().find(|origin| !is_origin(origin)) {
-        Some(origin) => Err(format!("has `{origin}`; write origins such as https://app.example.org, without a path")),
-        None => Ok(origins),
-    }
-}
-
-/// Groups and the roles that they give.
-fn oidc_roles(text: &str) -> Result<Vec<String>, String> {
-    let pairs = list(text)?;
-    let is_pair = |pair: &String| {
-        pair.rsplit_once('=')
-            .is_some_and(|(group, role)| !group.trim().is_empty() && role.trim().parse::<towpath_store::Role>().is_ok())
-    };
-    match pairs.iter().find(|pair| !is_pair(pair)) {
-        Some(pair) => {
-            Err(format!("has `{pair}`; write GROUP=ROLE with a role out of none, viewer, user, op and admin"))
-        }
-        None => Ok(pairs),
-    }
-}
-
-/// What is sent in the clear can be read and changed on the way; on this machine there is no way.
-fn issuer(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
-    let is_local = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
-    if text.is_empty() || text.starts_with("https://") || is_local {
-        return Ok(text.to_owned());
-    }
-    Err(format!("is `{text}`; write the provider's address with https://, as its discovery document names it"))
-}
-
 /// The address of a SQLite file; what would end the path of a URL is escaped.
 fn sqlite_url(path: &Path) -> String {
     let path = path.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     format!("sqlite://{path}")
-}
-
-fn database_url(text: &str) -> Result<Secret, String> {
-    let known = ["postgres://", "postgresql://", "sqlite:"];
-    if known.iter().any(|scheme| text.starts_with(scheme)) {
-        return Ok(Secret::new(text));
-    }
-    Err("is not a database address; write `postgres://user:password@host/database` or `sqlite:///path/to/file.db`"
-        .to_owned())
-}
-
-fn smtp_url(text: &str) -> Result<Secret, String> {
-    if text.is_empty() || text.starts_with("smtp://") || text.starts_with("smtps://") {
-        return Ok(Secret::new(text));
-    }
-    Err("is not the address of a mail server; write `smtp://user:password@host:587` or `smtps://user:password@host`"
-        .to_owned())
-}
-
-fn base_url(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with("http://") || text.starts_with("https://") {
-        return Ok(text.trim_end_matches('/').to_owned());
-    }
-    Err(format!("is `{text}`; write an address such as https://towpath.example.org"))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    towpath_model::duration::parse(text).map_err(|error| format!("has no duration: {error}"))
-}
-
-fn keep(text: &str) -> Result<Option<Duration>, String> {
-    if text.eq_ignore_ascii_case(FOREVER) { Ok(None) } else { duration(text).map(Some) }
-}
-
-fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let value = duration(text)?;
-    if (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    let shown = |duration| shown_duration(duration).as_str().unwrap_or_default().to_owned();
-    Err(format!("is `{text}`; it must lie between {} and {}", shown(least), shown(most)))
-}
-
-fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    text.replace('_', "")
-        .parse()
-        .ok()
-        .filter(|value| (least..=most).contains(value))
-        .ok_or_else(|| format!("is `{text}`; write a whole number from {least} to {most}"))
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err(format!("is `{text}`; write true or false")),
-    }
-}
-
-fn list(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
-}
-
-fn names(text: &str) -> Result<Vec<String>, String> {
-    match list(text)? {
-        names if names.is_empty() => Err("is empty; write at least one name".to_owned()),
-        names => Ok(names),
-    }
-}
-
-/// An address to listen on: `host:port`, `:port`, or a port alone.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let expected = || format!("is `{text}`; write `host:port`, such as 127.0.0.1:8080 (port 0 takes a free one)");
-    let full = match text.strip_prefix(':') {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
-        None => text.to_owned(),
-    };
-    full.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(expected)
-}
-
-fn log_level(text: &str) -> Result<String, String> {
-    crate::logging::targets(text).map(|_| text.to_owned()).map_err(|error| format!("is wrong: {error}"))
 }
 
 #[cfg(test)]

@@ -46,10 +46,23 @@ pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
         Err(error) if is_of_reader(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // When stderr is gone as well there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", told(&error));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// The error and its causes; one that the text before it ends with is not told twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Whether it is our own output that could not be written, since nobody reads it.
@@ -73,6 +86,14 @@ mod tests {
         // A pipe to a process of ours, or a connection.
         assert!(!of(ErrorKind::BrokenPipe.into()));
         assert!(!of(ErrorKind::StorageFull.into()));
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let cause = || anyhow::anyhow!("permission denied");
+        assert_eq!(told(&cause().context("reading the key")), "reading the key: permission denied");
+        let twice = cause().context("the key cannot be read: permission denied").context("starting");
+        assert_eq!(told(&twice), "starting: the key cannot be read: permission denied");
     }
 
     #[test]

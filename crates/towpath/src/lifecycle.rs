@@ -13,6 +13,10 @@ const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Async threads; tasks are processes of their own, so the daemon itself needs few.
 const MAX_WORKER_THREADS: usize = 4;
 
+/// Signals that come this soon after the first are one with it: a terminal sends Ctrl-C to the whole process group, and a wrapper
+/// such as `timeout` or `make` passes it on once more.
+const ECHO: Duration = Duration::from_millis(100);
+
 /// How a process is told to stop, in two steps.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
@@ -45,6 +49,17 @@ impl Stop {
         tokio::spawn(async move {
             let name = next().await;
             followed.soft.cancel();
+            if grace.is_zero() {
+                followed.hard.cancel();
+            }
+            let echo = tokio::time::sleep(ECHO);
+            tokio::pin!(echo);
+            loop {
+                tokio::select! {
+                    () = &mut echo => break,
+                    _ = next() => {}
+                }
+            }
             if !grace.is_zero() {
                 let grace_s = grace.as_secs();
                 tracing::info!(signal = name, grace_s, "stopping; running tasks may finish, a second signal ends them");

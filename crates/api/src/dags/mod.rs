@@ -74,8 +74,11 @@ struct Tag {
 
 impl DagReply {
     /// The reply about one DAG; `broken` are the files that cannot be read at the moment.
-    pub(crate) async fn read(state: &State, record: DagRecord, broken: &HashSet<String>) -> Result<Self> {
+    pub(crate) async fn read(state: &State, mut record: DagRecord, broken: &HashSet<String>) -> Result<Self> {
         let dag = state.store.dag_of_version(record.version_id).await?;
+        if record.is_paused && record.is_active && record.next_run.is_none() {
+            record.next_run = towpath_scheduler::preview::unplanned(&dag, state.clock.now());
+        }
         let fileloc = state.dags_folder.join(&record.file).to_string_lossy().into_owned();
         let has_import_errors = broken.contains(&record.file);
         Ok(Self::new(record, &dag, fileloc, has_import_errors))

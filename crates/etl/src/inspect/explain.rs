@@ -170,20 +170,7 @@ async fn planned(job: &Job) -> Result<(Vec<Operator>, SchemaRef)> {
 impl Given {
     fn source(&self) -> Source {
         match self {
-            Self::Files(path) => Source::File(FileSource {
-                format: FileFormat::Parquet,
-                paths: vec![path.clone()],
-                columns: Default::default(),
-                delimiter: None,
-                header: None,
-                quote: None,
-                escape: None,
-                null_values: Vec::new(),
-                encoding: None,
-                compression: None,
-                infer_rows: None,
-                connection: None,
-            }),
+            Self::Files(path) => Source::File(FileSource::of(FileFormat::Parquet, vec![path.clone()])),
             Self::Columns(fields) => {
                 let kind = |field: &Field| (field.name.clone(), field.kind.parse().unwrap_or(ColumnType::String));
                 Source::Rows(RowsSource { rows: Vec::new(), columns: fields.iter().map(kind).collect() })

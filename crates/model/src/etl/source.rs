@@ -73,6 +73,27 @@ pub struct FileSource {
     pub connection: Option<String>,
 }
 
+impl FileSource {
+    /// Files of which all else is told by themselves.
+    #[must_use]
+    pub fn of(format: FileFormat, paths: Vec<String>) -> Self {
+        Self {
+            format,
+            paths,
+            columns: IndexMap::new(),
+            delimiter: None,
+            header: None,
+            quote: None,
+            escape: None,
+            null_values: Vec::new(),
+            encoding: None,
+            compression: None,
+            infer_rows: None,
+            connection: None,
+        }
+    }
+}
+
 /// Rows in place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowsSource {

@@ -115,8 +115,11 @@ async fn connection(
     let found = attempt.services.connection(conn_id).await;
     let found = found.map_err(|error| Failure::passing(format!("connection `{conn_id}` cannot be read: {error}")))?;
     let hint = if named.is_some() { "" } else { ", or give a full URL as `endpoint`" };
-    let connection =
-        found.ok_or_else(|| Failure::lasting(format!("connection `{conn_id}` does not exist; create it{hint}")))?;
+    let connection = found.ok_or_else(|| {
+        Failure::lasting(format!(
+            "connection `{conn_id}` does not exist; create it with `towpath connections add {conn_id}`{hint}"
+        ))
+    })?;
     connection.secrets().iter().for_each(|secret| attempt.log.secrets().add(secret));
     Ok(Some(connection))
 }

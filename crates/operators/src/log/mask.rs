@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use towpath_model::connection::is_secret_name;
 
 /// Shorter secrets are not masked, in characters: they would blot out ordinary words. Airflow's default.
 pub const MIN_SECRET_CHARS: usize = 5;
@@ -74,6 +76,29 @@ impl Secrets {
         if known.patterns.len() > before {
             known.matcher = None;
             self.any.store(true, Ordering::Release);
+        }
+    }
+
+    /// Masks a variable whose name says that it is secret, and what stands under such names in one that is JSON.
+    pub(crate) fn add_variable(&self, key: &str, text: &str) {
+        let secret = is_secret_name(key);
+        if secret {
+            self.add(text);
+        }
+        if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+            self.add_below(secret, &value);
+        }
+    }
+
+    /// Masks the texts below `value`: all where it is `secret`, else those under secret names.
+    fn add_below(&self, secret: bool, value: &Value) {
+        match value {
+            Value::String(text) if secret => self.add(text),
+            Value::Array(items) => items.iter().for_each(|item| self.add_below(secret, item)),
+            Value::Object(map) => {
+                map.iter().for_each(|(name, item)| self.add_below(secret || is_secret_name(name), item));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
@@ -214,5 +239,19 @@ mod tests {
         secrets.add("hunter2");
         let printed = format!("{secrets:?}");
         assert!(!printed.contains("hunter2"), "{printed}");
+    }
+
+    #[test]
+    fn secret_variables_are_masked() {
+        for (key, text, printed, expected) in [
+            ("color", "green-ish", "green-ish", "green-ish"),
+            ("api_key", "k-12345", "it is k-12345", "it is ***"),
+            ("settings", r#"{"user": "ann-bee", "password": "hunter2"}"#, "ann-bee hunter2", "ann-bee ***"),
+            ("secret_list", r#"["first-one", {"x": "second-one"}]"#, "first-one second-one", "*** ***"),
+        ] {
+            let secrets = Secrets::new();
+            secrets.add_variable(key, text);
+            assert_eq!(secrets.mask(printed), expected, "{key}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Error, Poke, Sensor, text};
 use crate::attempt::Attempt;
-use crate::bash::{Failure, launch};
+use crate::bash::launch;
 use crate::process::Exit;
 
 /// Waits for a command. A process per look, and none between two looks.
@@ -22,11 +22,7 @@ impl Sensor for BashSensor {
 
     async fn poke(&self, attempt: &Attempt) -> Result<Poke, Error> {
         let not_yet = attempt.args.get("retry_exit_code").and_then(Value::as_i64);
-        match launch(attempt).await {
-            Ok(exit) => verdict(&exit, not_yet),
-            Err(Failure { error, retry: true }) => Err(Error::Passing(error)),
-            Err(Failure { error, retry: false }) => Err(Error::Wrong(error)),
-        }
+        verdict(&launch(attempt).await?, not_yet)
     }
 }
 

@@ -70,7 +70,7 @@ async fn base(attempt: &Attempt) -> Result<PathBuf, Error> {
     let connection = attempt.services.connection(conn_id).await?;
     let connection = connection.ok_or_else(|| {
         Error::Passing(format!(
-            "connection `{conn_id}` does not exist; create it, or leave `fs_conn_id` out to start from the project folder"
+            "connection `{conn_id}` does not exist; create it with `towpath connections add {conn_id}`, or leave `fs_conn_id` out to start from the project folder"
         ))
     })?;
     let extra = connection.extra_dejson().map_err(|error| Error::Passing(error.to_string()))?;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Error, Poke, Sensor, text, texts};
 use crate::attempt::Attempt;
-use crate::http::{Failure, Http, is_true};
+use crate::http::{Http, is_true};
 use crate::template::{Limits, Renderer};
 
 /// The status that means: not yet, where the task does not name others. Airflow's default.
@@ -15,12 +15,6 @@ const NOT_YET: &str = "404";
 #[derive(Debug, Default)]
 pub struct HttpSensor {
     http: Http,
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        if failure.retry { Self::Passing(failure.error) } else { Self::Wrong(failure.error) }
-    }
 }
 
 #[async_trait]

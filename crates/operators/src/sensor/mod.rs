@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use towpath_model::duration::{from_seconds, humanize};
 use towpath_model::sensor::{DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Mode, Pace, Waiter};
 
-use crate::attempt::{Attempt, Operator, Outcome, ServiceError};
+use crate::attempt::{Attempt, Failure, Operator, Outcome, ServiceError};
 
 pub use bash::BashSensor;
 pub use external_task::ExternalTaskSensor;
@@ -56,6 +56,12 @@ pub enum Error {
     Wrong(String),
     /// The look went wrong; another may go better.
     Passing(String),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        if failure.retry { Self::Passing(failure.error) } else { Self::Wrong(failure.error) }
+    }
 }
 
 impl From<ServiceError> for Error {

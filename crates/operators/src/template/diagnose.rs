@@ -7,8 +7,22 @@ use super::{Error, shorten};
 
 /// Names further away than this are no suggestion (Jaro-Winkler, 1 is equal).
 const CLOSE: f64 = 0.8;
+/// Names that Airflow 2 had, and what stands for them.
+const GONE: &[(&str, &str)] = &[
+    ("next_ds", "data_interval_end | ds"),
+    ("next_ds_nodash", "data_interval_end | ds_nodash"),
+    ("next_execution_date", "data_interval_end"),
+    ("prev_ds", "prev_data_interval_start_success | ds"),
+    ("prev_ds_nodash", "prev_data_interval_start_success | ds_nodash"),
+    ("prev_execution_date", "prev_data_interval_start_success"),
+    ("prev_execution_date_success", "prev_data_interval_start_success"),
+    ("tomorrow_ds", "macros.ds_add(ds, 1)"),
+    ("tomorrow_ds_nodash", "macros.ds_add(ds, 1) | replace('-', '')"),
+    ("yesterday_ds", "macros.ds_add(ds, -1)"),
+    ("yesterday_ds_nodash", "macros.ds_add(ds, -1) | replace('-', '')"),
+];
 /// Methods of mappings, which are no keys.
-const METHODS: &[&str] = &["get", "items", "keys", "values"];
+pub(super) const METHODS: &[&str] = &["get", "items", "keys", "values"];
 
 /// The engine's error as ours.
 pub(super) fn explain(root: &Value, place: &str, text: &str, error: &minijinja::Error) -> Error {
@@ -24,12 +38,19 @@ pub(super) fn explain(root: &Value, place: &str, text: &str, error: &minijinja::
             Some(source) => source.to_string(),
             None => described("it cannot be written", detail),
         },
-        ErrorKind::SyntaxError => described("the template is not valid", detail),
+        ErrorKind::SyntaxError => syntax(detail),
         kind => described(&kind.to_string(), detail),
     };
     let line = error.line();
     let excerpt = line.and_then(|line| text.lines().nth(line.saturating_sub(1))).map(|line| shorten(line.trim()));
     Error::Template { place: place.to_owned(), line, reason, excerpt }
+}
+
+/// A template that cannot be read. Shells write `${#array}`, which opens a comment here as in Jinja.
+pub(super) fn syntax(detail: &str) -> String {
+    let hint =
+        if detail.contains("end of comment") { "; `{#` begins one, write `{{ '{#' }}` for the text" } else { "" };
+    format!("{}{hint}", described("the template is not valid", detail))
 }
 
 fn described(what: &str, detail: &str) -> String {
@@ -67,7 +88,7 @@ fn undefined(root: &Value, text: &str) -> Option<String> {
             let names: Vec<String> = current.try_iter().ok()?.map(|name| name.to_string()).collect();
             let next = current.get_attr(part).unwrap_or_default();
             if next.is_undefined() && !names.iter().any(|name| name == part) {
-                let hint = nearest(part, &names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                let hint = way_out(part, names.iter().map(String::as_str));
                 return Some(format!("`{walked}` is not defined{hint}"));
             }
             current = next;
@@ -76,8 +97,16 @@ fn undefined(root: &Value, text: &str) -> Option<String> {
     })
 }
 
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
+/// What to write instead of a name that is not there, as the end of a sentence; empty where nothing is known.
+pub(super) fn way_out<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match GONE.iter().find(|(gone, _)| *gone == name) {
+        Some((_, instead)) => format!(": it is gone since Airflow 3; write `{instead}`"),
+        None => nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default(),
+    }
+}
+
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score >= CLOSE).map(|(_, name)| name.as_str())
+    best.filter(|(score, _)| *score >= CLOSE).map(|(_, name)| name)
 }

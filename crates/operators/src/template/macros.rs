@@ -8,7 +8,8 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use rand::Rng;
 use towpath_model::clock::SharedClock;
 
-use super::dates::{Day, Delta, Moment, invalid};
+use super::dates::{Day, Moment, invalid};
+use super::delta::Delta;
 use super::values::{date_arithmetic, from_json, object, python_str, to_json};
 use super::{arithmetic, date_format};
 

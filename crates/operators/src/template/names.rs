@@ -11,7 +11,7 @@ use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use serde_json::Map;
 use tokio::runtime::Handle;
-use towpath_model::connection::{Connection, Secret, is_secret_name};
+use towpath_model::connection::{Connection, Secret};
 use towpath_model::run::iso_time;
 
 use super::assets;
@@ -171,29 +171,13 @@ impl Variables {
         let Some(text) = found.map_err(|error| invalid(format!("variable `{key}` cannot be read: {error}")))? else {
             return Ok(None);
         };
-        let secret = is_secret_name(key);
-        if secret {
-            scope.log.secrets().add(&text);
-        }
+        scope.log.secrets().add_variable(key, &text);
         if !self.json {
             return Ok(Some(text.into()));
         }
         let json: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| invalid(format!("variable `{key}` is not JSON: {error}")))?;
-        add_secrets(&scope.log, secret, &json);
         Ok(Some(from_json(&json)))
-    }
-}
-
-/// Masks the texts below `json`: all with `secret`, else those under secret names.
-fn add_secrets(log: &TaskLog, secret: bool, json: &serde_json::Value) {
-    match json {
-        serde_json::Value::String(text) if secret => log.secrets().add(text),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| add_secrets(log, secret, item)),
-        serde_json::Value::Object(map) => {
-            map.iter().for_each(|(name, item)| add_secrets(log, secret || is_secret_name(name), item));
-        }
-        _ => {}
     }
 }
 
@@ -203,7 +187,7 @@ impl Object for Variables {
         let missing = || {
             let name = if self.json { "json" } else { "value" };
             invalid(format!(
-                "variable `{key}` does not exist; create it, or write `var.{name}.get('{key}', 'default')`"
+                "variable `{key}` does not exist; create it with `towpath variables set {key} VALUE`, or write `var.{name}.get('{key}', 'default')`"
             ))
         };
         Some(self.fetch(key).and_then(|found| found.ok_or_else(missing)).unwrap_or_else(Value::from))
@@ -244,7 +228,11 @@ impl Connections {
 impl Object for Connections {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let conn_id = key.as_str()?;
-        let missing = || invalid(format!("connection `{conn_id}` does not exist; create it first"));
+        let missing = || {
+            invalid(format!(
+                "connection `{conn_id}` does not exist; create it with `towpath connections add {conn_id}`"
+            ))
+        };
         Some(self.fetch(conn_id).and_then(|found| found.ok_or_else(missing)).unwrap_or_else(Value::from))
     }
 

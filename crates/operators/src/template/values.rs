@@ -6,7 +6,8 @@ use minijinja::Value;
 use minijinja::value::{Object, ValueKind};
 use serde_json::{Map, Number};
 
-use super::dates::{Day, Delta, Moment};
+use super::dates::{Day, Moment};
+use super::delta::Delta;
 
 /// JSON as a template value; mappings keep their order.
 pub(super) fn from_json(json: &serde_json::Value) -> Value {

@@ -252,7 +252,7 @@ async fn a_connection_may_say_where_files_are() {
     let Outcome::Failed { error, retry: true } = look(FileSensor, Fixture::new(), args).await else {
         panic!("no failure")
     };
-    assert!(error.starts_with("connection `landing` does not exist; create it, or leave `fs_conn_id` out"), "{error}");
+    assert!(error.starts_with("connection `landing` does not exist; create it with `towpath connections add landing`, or leave `fs_conn_id` out"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

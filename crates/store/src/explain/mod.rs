@@ -13,6 +13,7 @@ pub(crate) mod facts;
 pub(crate) mod reason;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashMap;
 
@@ -26,8 +27,8 @@ use towpath_model::state::{RunState, TaskState};
 
 use self::facts::{Asked, DagRoom, Held, NAMED, UNFINISHED};
 pub use self::facts::{DagFacts, RunFacts};
-use self::reason::label;
 pub use self::reason::{AwaitedAsset, Holder, Other, Reason, RunningRun};
+use self::words::label;
 use crate::assets::QueueFilter;
 use crate::engine::setups::Setups;
 use crate::records::{ImportError, RunRecord, TaskInstanceRecord, TaskKey};

@@ -7,10 +7,8 @@ use sqlx::{QueryBuilder, Row as _};
 use super::super::{Backend, Db, DbRow, access_sql as sql};
 use super::{json, time, time_opt, ts, word};
 use crate::Result;
-use crate::access::{
-    Access, AccessRows, EventColumn, EventFilter, EventRecord, EventRow, Like, NewEvent, NewToken, Role, TokenRecord,
-    UserRecord,
-};
+use crate::access::{Access, AccessRows, NewToken, Role, TokenRecord, UserRecord};
+use crate::audit::{EventColumn, EventFilter, EventRecord, EventRow, Like, NewEvent};
 use crate::batch;
 use crate::time::Ts;
 

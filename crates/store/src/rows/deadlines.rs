@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::super::{Backend, DbRow, Tx, access_sql, deadline_sql as sql};
 use super::{json, time, time_opt};
 use crate::Result;
-use crate::access::EventRow;
+use crate::audit::EventRow;
 use crate::batch;
 use crate::deadlines::{DeadlineRecord, DeadlineRow, DeadlineRows, DeadlineStatements};
 use crate::time::Ts;

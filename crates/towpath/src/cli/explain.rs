@@ -1,5 +1,6 @@
 //! `towpath explain`
 
+use chrono::{DateTime, Utc};
 use towpath_store::{Error, Explanation, Group, Store, TaskKey, Told};
 
 use crate::exit::{Outcome, usage};
@@ -14,11 +15,12 @@ Asks the rules and limits that decide, with what they see now.
 Examples:
   towpath explain etl                              when it runs next, or why not
   towpath explain etl manual__2026-11-22           why the run waits, and what waits in it
-  towpath explain etl manual__2026-11-22 load      why that task does not run")]
+  towpath explain etl manual__2026-11-22 load      why that task does not run
+  towpath explain etl load                         the same for the newest run")]
 pub(crate) struct Args {
     /// The DAG
     dag_id: String,
-    /// The run
+    /// The run, or a task of the newest one
     run_id: Option<String>,
     /// The task
     task_id: Option<String>,
@@ -37,16 +39,17 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
             find_dag(&store, &args.dag_id).await?;
             store.explain_dag(&args.dag_id, now).await?
         }
+        (Some(task_id), None) if is_task(&store, &args.dag_id, task_id).await? => {
+            let run = find_run(&store, &args.dag_id, None).await?;
+            told_of_task(&store, &run, task_id, args.map_index, now).await?
+        }
         (Some(run_id), None) => {
             let run = find_run(&store, &args.dag_id, Some(run_id)).await?;
             store.explain_run(&run, now).await?
         }
         (Some(run_id), Some(task_id)) => {
             let run = find_run(&store, &args.dag_id, Some(run_id)).await?;
-            match store.explain_task(&run, task_id, args.map_index, now).await {
-                Err(Error::NotFound { .. }) => return Err(no_task(&store, &run, task_id, args.map_index).await?),
-                told => told?,
-            }
+            told_of_task(&store, &run, task_id, args.map_index, now).await?
         }
     };
     match args.output.output {
@@ -54,6 +57,25 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         format => output::data(format, &told)?,
     }
     Ok(Outcome::Success)
+}
+
+async fn told_of_task(
+    store: &Store,
+    run: &towpath_store::RunRecord,
+    task_id: &str,
+    map_index: i32,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Explanation> {
+    match store.explain_task(run, task_id, map_index, now).await {
+        Err(Error::NotFound { .. }) => Err(no_task(store, run, task_id, map_index).await?),
+        told => Ok(told?),
+    }
+}
+
+/// Whether what stands in the place of a run is the id of a task instead.
+async fn is_task(store: &Store, dag_id: &str, name: &str) -> anyhow::Result<bool> {
+    let dag = find_dag(store, dag_id).await?;
+    Ok(store.run(dag_id, name).await?.is_none() && store.dag_of_version(dag.version_id).await?.task(name).is_some())
 }
 
 /// The error for a task instance that the run does not have.

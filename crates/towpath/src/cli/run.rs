@@ -8,6 +8,7 @@ mod data;
 mod progress;
 mod summary;
 mod timers;
+mod waiting;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     progress.begin(&run);
     let ended = tokio::select! {
         ended = carry_out(session, &store, &run, queue, &stop, &mut progress) => ended?,
+        () = waiting::watch(&store, run.key, &session.clock, !args.quiet) => bail!("what says why it waits was not to end first"),
         () = data::watch(&store, run.key, &dag, !args.quiet, std::io::stderr().is_terminal()) => bail!("what data tasks say was not to end first"),
     };
     if ended == Ended::Interrupted {
@@ -84,10 +86,13 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
 /// The version to run: that of the store, or that of the file, which is put there.
 async fn resolve(store: &Store, target: target::Target, session: &Session) -> anyhow::Result<(Arc<Dag>, i64)> {
     let file = match target {
-        target::Target::Id(dag_id) => {
-            let (record, dag) = target::stored(store, &dag_id).await?;
-            return Ok((dag, record.version_id));
-        }
+        target::Target::Id(dag_id) => match target::unknown_to(store, &dag_id, session).await? {
+            Some(file) => file,
+            None => {
+                let (record, dag) = target::stored(store, &dag_id).await?;
+                return Ok((dag, record.version_id));
+            }
+        },
         target::Target::File(file) => file,
     };
     let known = store.dag(file.dag.id()).await?;

@@ -1,4 +1,4 @@
-//! `FILE_OR_DAG`: a DAG in a file, or one that the store knows.
+//! `FILE_OR_DAG`: a DAG in a file, or one that the store or else the DAGs folder knows.
 //!
 //! What ends like a DAG file or exists as a path is a file; everything else is the id of a DAG.
 
@@ -9,6 +9,7 @@ use towpath_dagfile::{CompiledFile, Limits, Severity, is_dag_file};
 use towpath_model::dag::Dag;
 use towpath_store::{DagRecord, DagUpsert, Store};
 
+use super::dag_files;
 use crate::exit::usage;
 use crate::names;
 use crate::output;
@@ -18,7 +19,7 @@ use crate::session::{Session, find_dag};
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// A DAG file, or the id of a DAG in the store
+    /// A DAG file, or the id of a DAG
     #[arg(value_name = "FILE_OR_DAG")]
     target: String,
     /// Which DAG, for a file that defines more than one
@@ -68,7 +69,13 @@ impl Args {
     pub(crate) async fn dag(&self, session: &Session) -> anyhow::Result<Arc<Dag>> {
         match self.load(session)? {
             Target::File(file) => Ok(file.dag),
-            Target::Id(dag_id) => Ok(stored(&session.store().await?, &dag_id).await?.1),
+            Target::Id(dag_id) => {
+                let store = session.store().await?;
+                match unknown_to(&store, &dag_id, session).await? {
+                    Some(file) => Ok(file.dag),
+                    None => Ok(stored(&store, &dag_id).await?.1),
+                }
+            }
         }
     }
 }
@@ -98,15 +105,43 @@ pub(crate) fn load(target: &str, dag_id: Option<&str>, session: &Session) -> any
         let what = if errors == 1 { "one error".to_owned() } else { format!("{errors} errors") };
         return Err(usage(format!("`{target}` has {what}")));
     }
-    let dag = Arc::new(choose(read.dags, dag_id, target)?);
-    let inside = absolute.strip_prefix(&session.config.dags_dir.value).ok();
-    Ok(Target::File(FileDag {
-        dag,
+    let dag = choose(read.dags, dag_id, target)?;
+    Ok(Target::File(file_dag(dag, absolute, read.source, session)))
+}
+
+/// The DAG of a file in the DAGs folder, if the store does not know its id: nobody has started a scheduler yet, or it has not
+/// looked. A file with errors defines nothing here.
+///
+/// # Errors
+/// When the folder cannot be read, or the database does not answer.
+pub(crate) async fn unknown_to(store: &Store, dag_id: &str, session: &Session) -> anyhow::Result<Option<FileDag>> {
+    if store.dag(dag_id).await?.is_some() { Ok(None) } else { in_folder(dag_id, session) }
+}
+
+fn in_folder(dag_id: &str, session: &Session) -> anyhow::Result<Option<FileDag>> {
+    if !session.config.dags_dir.value.is_dir() {
+        return Ok(None);
+    }
+    for file in dag_files::find(&[], is_dag_file, session)? {
+        let absolute = std::path::absolute(session.project_folder.join(file))?;
+        let mut read = read(&absolute, session);
+        if let Some(position) = read.dags.iter().position(|dag| dag.id() == dag_id) {
+            let dag = read.dags.swap_remove(position);
+            return Ok(Some(file_dag(dag, absolute, read.source, session)));
+        }
+    }
+    Ok(None)
+}
+
+fn file_dag(dag: Dag, path: PathBuf, source: String, session: &Session) -> FileDag {
+    let inside = path.strip_prefix(&session.config.dags_dir.value).ok();
+    FileDag {
+        dag: Arc::new(dag),
         is_in_dags_folder: inside.is_some(),
-        stored_name: inside.unwrap_or(&absolute).to_string_lossy().into_owned(),
-        path: absolute,
-        source: read.source.into(),
-    }))
+        stored_name: inside.unwrap_or(&path).to_string_lossy().into_owned(),
+        source: source.into(),
+        path,
+    }
 }
 
 /// Reads a file as the scheduler does, which needs its absolute path. Diagnostics name files relative to the

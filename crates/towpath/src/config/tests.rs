@@ -123,6 +123,6 @@ fn ports_alone_are_on_this_machine() {
     for (text, expected) in
         [("0", "127.0.0.1:0"), (":9000", "127.0.0.1:9000"), ("0.0.0.0:80", "0.0.0.0:80"), ("[::1]:1", "[::1]:1")]
     {
-        assert_eq!(address(text).unwrap().to_string(), expected, "{text}");
+        assert_eq!(text::address(text).unwrap().to_string(), expected, "{text}");
     }
 }

@@ -56,6 +56,28 @@ fn next_runs_of_a_file() {
 }
 
 #[test]
+fn next_runs_of_an_id_that_no_server_has_read() {
+    let environment = Environment::new();
+    environment.write("dags/daily.yaml", "schedule: '@daily'\ntasks: {a: {operator: empty}}\n");
+    let ended = environment.ok(&["dags", "next-runs", "daily", "--from", "2026-03-05", "-n", "1", "-o", "json"]);
+    assert_eq!(ended.json()[0]["run_after"], "2026-03-05T00:00:00Z");
+    let ended = environment.run(&["dags", "next-runs", "dayly"]);
+    assert!(ended.code == 2 && ended.stderr.contains("DAG `dayly` does not exist"), "{ended:#?}");
+}
+
+#[test]
+fn templates_are_checked_before_they_run() {
+    let environment = Environment::new();
+    environment.write(
+        "dags/typos.yaml",
+        "tasks:\n  a: {operator: bash, bash_command: \"echo {{ dss }}\"}\n  b:\n    operator: bash\n    bash_command: echo {{ ds\n",
+    );
+    let ended = environment.run(&["dags", "validate"]);
+    assert_eq!(ended.code, 1, "{ended:#?}");
+    insta::assert_snapshot!(ended.stdout);
+}
+
+#[test]
 fn a_dag_without_a_schedule_has_no_next_run() {
     let environment = Environment::new();
     environment.write("bad.yaml", BAD);

@@ -1,5 +1,8 @@
 //! `towpath run` and `towpath tasks test`.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use nix::sys::signal::Signal;
 
 use crate::environment::{BAD, Environment, GOOD};
@@ -35,6 +38,21 @@ fn a_file_runs_to_its_end() {
     // The file lies outside of the DAGs folder, so no server would schedule it.
     let dags = environment.ok(&["dags", "list", "-o", "json"]).json();
     assert_eq!((&dags[0]["dag_id"], &dags[0]["is_paused"]), (&"good".into(), &true.into()));
+}
+
+/// Nobody has to ask why nothing happens; and a DAG is found by its id before any server has read it.
+#[test]
+fn a_run_that_cannot_start_says_why() {
+    let environment = Environment::new();
+    environment
+        .write("dags/pools.yaml", "dag_id: waits\ntasks: {a: {operator: bash, bash_command: echo, pool: narrow}}\n");
+    let mut running = environment.command(&["run", "waits"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    let why = lines.find(|line| line.as_ref().unwrap().starts_with("a: pool `narrow` does not exist")).unwrap();
+    assert!(why.unwrap().ends_with("-> towpath pools set narrow SLOTS"));
+    environment.ok(&["pools", "set", "narrow", "1"]);
+    lines.for_each(drop);
+    assert!(running.wait().unwrap().success());
 }
 
 #[test]

@@ -49,7 +49,13 @@ def run_code(code, context, keywords=None):
     names.update(context)
     names["context"] = context
     names.update(keywords or {})
-    exec(compile(code, name, "exec", dont_inherit=True), names)
+    try:
+        exec(compile(code, name, "exec", dont_inherit=True), names)
+    except NameError as error:
+        reason = why_missing(getattr(error, "name", None))
+        if reason:
+            error.args = (f"{error.args[0]}: {reason}",)
+        raise
     return resolve(names.get("result"))
 
 

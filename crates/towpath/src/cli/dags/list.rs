@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use towpath_scheduler::preview;
 use towpath_store::{DagFilter, DagRecord, RunRecord};
 
 use crate::cli::empty_list;
@@ -53,7 +54,7 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn new(dag: DagRecord, last: Option<&RunRecord>) -> Self {
-        let next = if dag.is_paused || !dag.is_active { None } else { dag.next_run };
+        let next = dag.next_run.filter(|_| dag.is_active);
         Self {
             dag_id: dag.dag_id,
             description: dag.description,
@@ -116,10 +117,13 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         let newest: HashMap<String, Vec<RunRecord>> = store.run_stats(&ids, 1).await?;
         filter.offset += page.items.len() as u32;
         let is_last = page.items.is_empty() || u64::from(filter.offset) >= page.total;
-        items.extend(page.items.into_iter().map(|dag| {
+        for mut dag in page.items {
+            if dag.is_paused && dag.is_active && dag.next_run.is_none() {
+                dag.next_run = preview::unplanned(&*store.dag_of_version(dag.version_id).await?, session.now());
+            }
             let last = newest.get(&dag.dag_id).and_then(|runs| runs.first());
-            Item::new(dag, last)
-        }));
+            items.push(Item::new(dag, last));
+        }
         if is_last {
             break;
         }

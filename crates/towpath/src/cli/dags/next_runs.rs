@@ -77,8 +77,13 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         target::Target::File(file) => (file.dag, None),
         target::Target::Id(dag_id) => {
             let store = session.store().await?;
-            let (record, dag) = target::stored(&store, &dag_id).await?;
-            (dag, record.next_run)
+            match target::unknown_to(&store, &dag_id, session).await? {
+                Some(file) => (file.dag, None),
+                None => {
+                    let (record, dag) = target::stored(&store, &dag_id).await?;
+                    (dag, record.next_run)
+                }
+            }
         }
     };
     // What the scheduler has planned holds for its own time, not for one that somebody makes up.

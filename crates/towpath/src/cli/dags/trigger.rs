@@ -1,6 +1,7 @@
 //! `towpath dags trigger`
 
-use towpath_model::state::RunState;
+use towpath_model::state::{RunState, TaskState};
+use towpath_store::{RunRecord, Store};
 
 use crate::cli::order::{self, OrderArgs};
 use crate::cli::{follow, runs};
@@ -60,8 +61,23 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
             output::remark(format!("waiting for run `{}`", run.run_id));
         }
         run = follow::until_over(&store, run.key, |_, _| {}).await?;
+        if format == Format::Table && run.state == RunState::Failed {
+            say_what_failed(&store, &run).await?;
+        }
     }
     let outcome = if run.state == RunState::Failed { Outcome::Failure } else { Outcome::Success };
     output::detail(format, &runs::Shown::new(run, session.now()))?;
     Ok(outcome)
+}
+
+/// The tasks that have failed, each with the reason that it has left, on stderr.
+async fn say_what_failed(store: &Store, run: &RunRecord) -> anyhow::Result<()> {
+    for instance in store.task_instances(run.key).await? {
+        if instance.state == TaskState::Failed {
+            let index = Some(instance.key.map_index).filter(|index| *index >= 0).map(|index| format!("[{index}]"));
+            let note = instance.note.as_deref().and_then(|note| note.lines().next()).unwrap_or("no reason is known");
+            output::remark(format!("{}{} failed: {note}", instance.key.task_id, index.unwrap_or_default()));
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `towpath dags validate`
 
+mod templates;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
             report.add(&file, problem, args.output.output)?;
         }
         for dag in read.dags {
+            for problem in templates::problems(&dag, &file, &read.source) {
+                report.add(&file, problem, args.output.output)?;
+            }
             if let Some(first) = defined.insert(dag.id().to_owned(), file.clone()) {
                 report.add(&file, defined_twice(dag.id(), &file, &first), args.output.output)?;
             }

@@ -23,11 +23,12 @@ const CHUNKS: u32 = 256;
 /// Prints it; what the exit code is to say.
 pub(super) async fn print(store: &Store, session: &Session, dag: &Dag, run: &RunRecord) -> anyhow::Result<Outcome> {
     let mut instances = store.task_instances(run.key).await?;
-    let mut places = vec![0; dag.tasks().len()];
-    for (place, &index) in dag.topological().iter().enumerate() {
-        places[index] = place;
+    // How many tasks stand before each on its longest way; those at one depth come by their ids.
+    let mut depths = vec![0_usize; dag.tasks().len()];
+    for &index in dag.topological() {
+        depths[index] = dag.upstream(index).map(|before| depths[before] + 1).max().unwrap_or(0);
     }
-    let place = |instance: &TaskInstanceRecord| dag.index_of(&instance.key.task_id).map(|index| places[index]);
+    let place = |instance: &TaskInstanceRecord| dag.index_of(&instance.key.task_id).map(|index| (depths[index], index));
     // As they depend on each other, which is the order in which somebody reads for a cause.
     instances.sort_by_cached_key(|instance| (place(instance), instance.key.map_index));
     let failed: Vec<&TaskInstanceRecord> =

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use towpath_model::state::TaskState;
 use towpath_store::{DeadlineRecord, TaskInstanceRecord};
 
 use super::Shown;
@@ -41,6 +42,11 @@ pub(crate) struct Instance {
     note: Option<String>,
     #[serde(skip)]
     duration: String,
+}
+
+/// The word for a state in a sentence; most tasks have none before their turn.
+pub(crate) fn state_word(state: TaskState) -> String {
+    if state == TaskState::None { "it waits for its turn".to_owned() } else { format!("it is {state}") }
 }
 
 impl Instance {

@@ -63,8 +63,13 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
         }
         _ if instance.try_number == 0 && !args.follow => {
             output::remark(format!(
-                "task `{}` of run `{}` has not started: it is {}",
-                args.task_id, run.run_id, instance.state
+                "task `{}` of run `{}` has not started ({}); `towpath explain {} {} {}` says why",
+                args.task_id,
+                run.run_id,
+                crate::cli::runs::show::state_word(instance.state),
+                run.dag_id,
+                run.run_id,
+                args.task_id
             ));
             return Ok(Outcome::Success);
         }

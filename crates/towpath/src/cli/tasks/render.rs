@@ -42,10 +42,10 @@ pub(crate) async fn run(args: &Args, session: &Session) -> anyhow::Result<Outcom
     };
     if instance.try_number == 0 {
         bail!(
-            "task `{}` of run `{}` has not started: it is {}; templates are filled in when it does",
+            "task `{}` of run `{}` has not started ({}); templates are filled in when it does",
             args.task_id,
             run.run_id,
-            instance.state
+            crate::cli::runs::show::state_word(instance.state)
         );
     }
     let fields = Rendered::or_written(store.rendered(std::slice::from_ref(&key)).await?.remove(&key), task);
