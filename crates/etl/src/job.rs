@@ -107,7 +107,10 @@ impl Job {
             log(
                 "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)",
             );
-            meter.start_over();
+            // The second plan may have all of the memory only when the first one has given back what it had.
+            if !meter.start_over().await {
+                log("something of the first plan is still at work; both may need more memory together than there is");
+            }
             // What the first plan has put aside; where it is still at work, it goes with the scratch folder in the end.
             let _ = std::fs::remove_dir_all(&self.scratch);
             result = self.carry_out(Joins::Sort, log, meter).await;

@@ -24,6 +24,10 @@ pub use towpath_model::etl::{MeasuredPlan, Operator};
 /// What DataFusion calls the memory of the side of a join that is held.
 const HASH_JOIN: &str = "HashJoinInput";
 
+/// How long a plan that was given up may take to end: a thread may be in the middle of a read.
+const LONGEST_END: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// What a source, a pass or a writer of this crate has done.
 #[derive(Debug, Default)]
 pub(crate) struct Measure {
@@ -174,13 +178,23 @@ impl Meter {
         pool.as_ref().is_some_and(|pool| pool.has_asked(HASH_JOIN))
     }
 
-    /// The job begins anew, by another plan.
-    pub(crate) fn start_over(&self) {
+    /// The job begins anew, by another plan. The plan that was given up is held by nobody else, so it ends here; whether it was gone
+    /// within some time, with its memory and its readers, is the result.
+    pub(crate) async fn start_over(&self) -> bool {
         *self.lock() = Stages::default();
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.writing.rows.store(0, Ordering::Relaxed);
         for bytes in [&self.own_bytes, &self.read_bytes, &self.other_bytes] {
             bytes.store(0, Ordering::Relaxed);
         }
+        // Tasks that were told to end do so at their next step, threads when they find nobody who takes what they have read. All of them
+        // hold the pool: rows, streams and plans by their reservations and contexts, readers on purpose.
+        let Some(pool) = pool.map(|pool| Arc::downgrade(&pool)) else { return true };
+        let end = Instant::now() + LONGEST_END;
+        while pool.strong_count() > 0 && Instant::now() < end {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        pool.strong_count() == 0
     }
 
     /// What writes the result.

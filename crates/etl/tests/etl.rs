@@ -13,6 +13,8 @@ mod dedupe;
 mod distinct;
 #[path = "etl/edges.rs"]
 mod edges;
+#[path = "etl/given_up.rs"]
+mod given_up;
 #[path = "etl/larger.rs"]
 mod larger;
 #[path = "etl/loads.rs"]

@@ -15,7 +15,7 @@ use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -100,11 +100,11 @@ pub(super) async fn open(
     let stage = stream::Stage::source("csv", super::shown(&files));
     // The meter holds this table, so the table must not hold the meter.
     let meter = Arc::downgrade(&meter);
-    stream::table_of_columns(session, schema, stage, move |_, wanted, measure| {
+    stream::table_of_columns(session, schema, stage, move |context, wanted, measure| {
         let meter = meter.upgrade().unwrap_or_default();
         let columns = wanted.iter().map(|at| format.columns[*at].clone()).collect();
         let wanted = Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns });
-        Ok(read(&files, &format, &wanted, cores, &meter, measure))
+        Ok(read(&files, &format, &wanted, cores, &meter, (measure, context)))
     })
 }
 
@@ -272,11 +272,13 @@ fn read(
     wanted: &Arc<Wanted>,
     cores: usize,
     meter: &Arc<Meter>,
-    measure: &Arc<Measure>,
+    (measure, context): (&Arc<Measure>, Arc<TaskContext>),
 ) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
     let (cut, todo, meter) = (Arc::clone(format), files.to_vec(), Arc::clone(meter));
     tokio::task::spawn_blocking(move || {
+        // Whoever waits for the end of the plan waits for this thread as well.
+        let _context = context;
         for file in todo {
             let file = Arc::new(file);
             if let Err(error) = send_pieces(&file, &cut, &meter, &sender) {
