@@ -11,7 +11,7 @@ use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{FileTarget, Input, Manifest, Source, Step, TableTarget, Target};
+use towpath_model::etl::{FileFormat, FileTarget, Input, Manifest, Source, Step, TableTarget, Target};
 use towpath_operators::object_storage;
 
 use crate::data_set::{self, REJECTS};
@@ -116,10 +116,40 @@ impl Job {
             result = self.carry_out(Joins::Sort, log, meter).await;
             let _ = std::fs::remove_dir_all(&self.scratch);
         }
+        result = result.map_err(|error| self.placed(error));
         if self.explain && result.is_ok() {
             log(&measure::table(&meter.plan()));
         }
         result
+    }
+
+    /// What goes wrong with values while rows flow does not know where it stands; this says which steps it can be.
+    fn placed(&self, error: Error) -> Error {
+        let has = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        if error.message.contains("; where a field has values of different types") {
+            let is_json = |source: &&Source| {
+                matches!(source, Source::File(file) if matches!(file.format, FileFormat::Json | FileFormat::Ndjson))
+            };
+            let files = self.inputs.iter().map(|(_, source)| source).filter(is_json);
+            let paths = files.filter_map(|source| if let Source::File(file) = source { Some(&file.paths) } else { None });
+            let paths: Vec<&str> = paths.flatten().map(String::as_str).collect();
+            return if paths.is_empty() { error } else { error.within(&paths.join(" or ")) };
+        }
+        let words: &[&str] = match error.message.as_str() {
+            text if text.starts_with("a number is divided by zero") => &["/", "%"],
+            text if text.contains("; `try_cast` makes null of") => &["cast", "::"],
+            _ => return error,
+        };
+        if let Some(sql) = &self.sql {
+            return if has(&sql.to_lowercase(), words) { error.within("`sql`") } else { error };
+        }
+        let can_be = |step: &Step| {
+            let text = serde_json::to_string(step).unwrap_or_default().to_lowercase();
+            !matches!(step, Step::Validate(_)) && has(&text, words)
+        };
+        let steps = self.steps.iter().enumerate().filter(|(_, step)| can_be(step));
+        let steps: Vec<String> = steps.map(|(at, step)| format!("step {} ({})", at + 1, step.name())).collect();
+        if steps.is_empty() { error } else { error.within(&steps.join(" or ")) }
     }
 
     async fn carry_out(&self, joins: Joins, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {
