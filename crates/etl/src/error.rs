@@ -131,6 +131,10 @@ fn in_own_words(text: String) -> String {
     if let Some(what) = text.strip_prefix("Cast error: ") {
         return format!("{what}; `try_cast` makes null of what does not fit, and `validate` can put such rows aside");
     }
+    if let Some(what) = text.strip_prefix("Parquet error: ") {
+        let what = what.trim_start_matches("Parquet error: ").trim_start_matches("EOF: ");
+        return format!("it is no Parquet file, or is damaged: {what}");
+    }
     if let Some(what) = text.strip_prefix("Json error: ") {
         return format!("{what}; where a field has values of different types, write them alike");
     }

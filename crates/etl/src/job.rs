@@ -27,6 +27,9 @@ use crate::steps::Kitchen;
 use crate::stream::{self, Ordered, has_order, sorts_below};
 use crate::target;
 
+/// What DataFusion says of an operator that had not room for its first batch of rows: it cannot put aside what it does not have yet.
+const NOT_EVEN_ONE: &str = "with 0.0 B already allocated";
+
 /// What a process is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -103,10 +106,16 @@ impl Job {
         let mut result = self.carry_out(Joins::Hash, log, meter).await;
         // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
         // is to read as many rows as fit into memory.
-        if result.as_ref().is_err_and(Error::is_out_of_memory) && meter.has_hash_join() {
-            log(
-                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)",
-            );
+        let is_too_coarse = |error: &Error| error.message.contains(NOT_EVEN_ONE);
+        if let Err(error) = &result
+            && error.is_out_of_memory()
+            && (meter.has_hash_join() || is_too_coarse(error))
+        {
+            log(if meter.has_hash_join() {
+                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)"
+            } else {
+                "a batch of rows does not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
+            });
             // The second plan may have all of the memory only when the first one has given back what it had.
             if !meter.start_over().await {
                 log("something of the first plan is still at work; both may need more memory together than there is");
@@ -126,6 +135,9 @@ impl Job {
     /// What goes wrong with values while rows flow does not know where it stands; this says which steps it can be.
     fn placed(&self, error: Error) -> Error {
         let has = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        if error.is_out_of_memory() {
+            return self.of_memory(error);
+        }
         if error.message.contains("; where a field has values of different types") {
             let is_json = |source: &&Source| {
                 matches!(source, Source::File(file) if matches!(file.format, FileFormat::Json | FileFormat::Ndjson))
@@ -149,6 +161,49 @@ impl Job {
         };
         let steps = self.steps.iter().enumerate().filter(|(_, step)| can_be(step));
         let steps: Vec<String> = steps.map(|(at, step)| format!("step {} ({})", at + 1, step.name())).collect();
+        if !steps.is_empty() {
+            return error.within(&steps.join(" or "));
+        }
+        // Files have the types of the first one, and nothing but that is cast.
+        let is_typed = |source: &Source| matches!(source, Source::File(file) if file.format == FileFormat::Parquet);
+        match self.inputs.iter().find(|(_, source)| words.contains(&"cast") && is_typed(source)) {
+            Some((_, Source::File(file))) => {
+                let what = error.message.split("; `try_cast`").next().unwrap_or_default();
+                Error::lasting(format!(
+                    "{}: the files have different types: {what}, which it has in the first one; write them alike, or read them one by one \
+                     and `cast` before a `union`",
+                    file.paths.join(", ")
+                ))
+            }
+            _ => error,
+        }
+    }
+
+    /// Too little memory: the steps that may have asked for it, and what else helps.
+    fn of_memory(&self, error: Error) -> Error {
+        let asked = |consumers: &[&str]| consumers.iter().any(|consumer| error.message.contains(consumer));
+        let groups = asked(&["Aggregate"]);
+        let can_be = |step: &Step| match step {
+            Step::Aggregate(_) | Step::Pivot(_) => groups,
+            Step::Join(_) => asked(&["Join", "SMJ", "Sort"]),
+            Step::Sort(_) => asked(&["Sort"]),
+            Step::Window(_) => asked(&["Window", "Sort"]),
+            _ => false,
+        };
+        let mut steps: Vec<String> = Vec::new();
+        for (at, step) in self.steps.iter().enumerate().filter(|(_, step)| can_be(step)) {
+            steps.push(format!("step {} ({})", at + 1, step.name()));
+        }
+        if self.sql.is_some() {
+            steps.push("`sql`".to_owned());
+        }
+        let mut error = error;
+        if groups {
+            error.message.push_str(
+                ", or aggregate in several steps: what collects the values of a group (`array_agg`, `median`, `string_agg`, and \
+                 `count(distinct)` beside one of them) holds them in memory",
+            );
+        }
         if steps.is_empty() { error } else { error.within(&steps.join(" or ")) }
     }
 

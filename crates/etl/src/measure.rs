@@ -21,8 +21,8 @@ pub(crate) use pool::MeteredPool;
 pub(crate) use progress::watch;
 pub use towpath_model::etl::{MeasuredPlan, Operator};
 
-/// What DataFusion calls the memory of the side of a join that is held.
-const HASH_JOIN: &str = "HashJoinInput";
+/// What DataFusion calls the memory of the side of a join that is held, and of a product.
+const HELD_SIDES: [&str; 2] = ["HashJoinInput", "CrossJoinExec"];
 
 /// How long a plan that was given up may take to end: a thread may be in the middle of a read.
 const LONGEST_END: Duration = Duration::from_secs(20);
@@ -175,7 +175,7 @@ impl Meter {
     /// Whether a join has asked for memory for one of its sides.
     pub(crate) fn has_hash_join(&self) -> bool {
         let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.as_ref().is_some_and(|pool| pool.has_asked(HASH_JOIN))
+        pool.as_ref().is_some_and(|pool| HELD_SIDES.iter().any(|kind| pool.has_asked(kind)))
     }
 
     /// The job begins anew, by another plan. The plan that was given up is held by nobody else, so it ends here; whether it was gone

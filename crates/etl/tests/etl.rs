@@ -31,6 +31,8 @@ mod plans;
 mod proxy;
 #[path = "etl/sources.rs"]
 mod sources;
+#[path = "etl/spills.rs"]
+mod spills;
 #[path = "etl/steps.rs"]
 mod steps;
 #[path = "etl/support.rs"]

@@ -62,6 +62,28 @@ fn what_is_packed_badly_names_its_file() {
 }
 
 #[test]
+fn files_that_do_not_go_together_are_named() {
+    let kitchen = Kitchen::new();
+    kitchen.file("int.csv", "a\n1\n");
+    kitchen.file("text.csv", "a\nx\n");
+    for (csv, path) in [("int.csv", "set/1.parquet"), ("text.csv", "set/2.parquet")] {
+        std::fs::create_dir_all(kitchen.path().join("set")).unwrap();
+        kitchen.run(&json!({"inputs": [["input", {"csv": csv}]], "output": {"target": {"parquet": path}}})).unwrap();
+    }
+    let read = |path: &str| kitchen.steps(&json!({"parquet": path}), &json!([]));
+    let found = read("set");
+    assert!(found.starts_with("error: set: the files have different types: Cannot cast string 'x'"), "{found}");
+    for (bytes, expected) in [
+        ("", "` is empty; what wrote it has not ended"),
+        ("hello", "it is no Parquet file, or is damaged: Parquet files are at least 8 bytes long"),
+    ] {
+        kitchen.file("bad/1.parquet", bytes);
+        let found = read("bad");
+        assert!(found.contains("/bad/1.parquet") && found.contains(expected), "{found}");
+    }
+}
+
+#[test]
 fn errors_of_values_say_which_step_it_can_be() {
     let csv = "id,g,v\n1,a,10\n2,b,2000\n";
     for (steps, expected) in [
