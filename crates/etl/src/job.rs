@@ -139,11 +139,10 @@ impl Job {
             return self.of_memory(error);
         }
         if error.message.contains("; where a field has values of different types") {
-            let is_json = |source: &&Source| {
-                matches!(source, Source::File(file) if matches!(file.format, FileFormat::Json | FileFormat::Ndjson))
-            };
+            let is_json = |source: &&Source| matches!(source, Source::File(file) if matches!(file.format, FileFormat::Json | FileFormat::Ndjson));
             let files = self.inputs.iter().map(|(_, source)| source).filter(is_json);
-            let paths = files.filter_map(|source| if let Source::File(file) = source { Some(&file.paths) } else { None });
+            let paths =
+                files.filter_map(|source| if let Source::File(file) = source { Some(&file.paths) } else { None });
             let paths: Vec<&str> = paths.flatten().map(String::as_str).collect();
             return if paths.is_empty() { error } else { error.within(&paths.join(" or ")) };
         }

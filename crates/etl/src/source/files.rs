@@ -96,7 +96,10 @@ async fn table(session: &SessionContext, source: &FileSource, files: &[SourceFil
     for file in files {
         // The readers pass over such a file, as if it had no rows; but it was never written to its end.
         if !is_text && file.size() == Some(0) {
-            return Err(Error::passing(format!("`{}` is empty; what wrote it has not ended: write it again, or remove it", file.shown())));
+            return Err(Error::passing(format!(
+                "`{}` is empty; what wrote it has not ended: write it again, or remove it",
+                file.shown()
+            )));
         }
         let url = match &file.place {
             Place::Object(object) => object.register(session)?,

@@ -94,7 +94,9 @@ fn modes_mean_the_same_in_all_stores() {
             cloud.kitchen.file("in.csv", csv);
             let mut target = target;
             target["connection"] = json!("lake");
-            cloud.kitchen.run(&json!({"inputs": [["input", {"csv": "in.csv"}]], "output": {"target": target}, "owner": "me",
+            cloud
+                .kitchen
+                .run(&json!({"inputs": [["input", {"csv": "in.csv"}]], "output": {"target": target}, "owner": "me",
                 "connections": {"lake": cloud.connection(&cloud.server, &Value::Null)}}))
         };
         let read = || cloud.read("lake/out");
@@ -111,7 +113,9 @@ fn modes_mean_the_same_in_all_stores() {
         assert_eq!(read(), "k,v\ny,8\nz,7\n", "{kind:?}");
         // Larger than what goes in one request.
         let text: String = (0..1_200_000).map(|n| format!("k{n},{n}\n")).collect();
-        cloud.load(&cloud.server, 1, &format!("k,v\n{text}"), &json!({"csv": cloud.url("big"), "mode": "append"})).unwrap();
+        cloud
+            .load(&cloud.server, 1, &format!("k,v\n{text}"), &json!({"csv": cloud.url("big"), "mode": "append"}))
+            .unwrap();
         let sums = json!([{"aggregate": {"columns": {"rows": "count(*)", "v": "sum(v)"}}}]);
         let job = json!({"inputs": [["input", {"csv": cloud.url("big"), "connection": "lake"}]], "steps": sums,
             "connections": {"lake": cloud.connection(&cloud.server, &Value::Null)}});
@@ -203,7 +207,13 @@ fn a_reader_beside_loads_sees_whole_versions() {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
-                let reader = Cloud { kitchen: Kitchen::new(), kind, server: cloud.server.clone(), _front: None, base: cloud.base.clone() };
+                let reader = Cloud {
+                    kitchen: Kitchen::new(),
+                    kind,
+                    server: cloud.server.clone(),
+                    _front: None,
+                    base: cloud.base.clone(),
+                };
                 let mut whole = 0;
                 // At least one more look after the last load.
                 loop {

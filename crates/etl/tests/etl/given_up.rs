@@ -43,7 +43,10 @@ fn a_join_that_was_given_up_has_ended_when_the_next_one_begins() {
         (json!([join("left"), count]), &all),
         (json!([join("full"), count]), &all),
         // Passes of the engine above and below of joins.
-        (json!([{"dedupe": {"subset": "k"}}, join("inner"), {"validate": {"columns": {"one": {"required": true}}}}, count]), &all),
+        (
+            json!([{"dedupe": {"subset": "k"}}, join("inner"), {"validate": {"columns": {"one": {"required": true}}}}, count]),
+            &all,
+        ),
         (json!([join("inner"), {"rename": {"other": "x"}}, join("inner"), {"dedupe": {"subset": "k"}}, count]), &all),
         (json!([join("inner"), {"sort": ["k desc"]}, {"limit": 1_000}, count]), &"1000".to_owned()),
     ] {

@@ -118,7 +118,9 @@ fn a_database_that_falls_silent_is_asked_and_given_up() {
     load(&direct, "overwrite").unwrap();
     // A query that thinks for longer than the silence that is allowed is no failure.
     assert_eq!(read(&direct, "select n, pg_sleep(2) is null as x from t where n = 7"), "rows,total\n1,7\n");
-    for (trouble, said) in [(Trouble::Cut, "the connection is lost"), (Trouble::Stall, "the network loses what is sent")] {
+    for (trouble, said) in
+        [(Trouble::Cut, "the connection is lost"), (Trouble::Stall, "the network loses what is sent")]
+    {
         let proxy = Proxy::of_bytes(&server, trouble, Direction::ToClient, MIDDLE, 1);
         let broken = json!({"pg": connection(proxy.address.port())});
         let found = read(&broken, "select * from t");

@@ -87,10 +87,14 @@ fn what_cannot_go_to_disk_says_what_to_do() {
     let kitchen = kitchen();
     let text = "`array_agg`, `median`, `string_agg`";
     for column in ["array_agg(text)", "count(distinct text) + median(row)"] {
-        let steps = json!([{"filter": "row >= 0"}, {"aggregate": {"by": {"half": "row % 2"}, "columns": {"x": column}}}]);
+        let steps =
+            json!([{"filter": "row >= 0"}, {"aggregate": {"by": {"half": "row % 2"}, "columns": {"x": column}}}]);
         let job = json!({"inputs": [["input", {"csv": "in.csv"}]], "memory_bytes": 1, "steps": steps});
         let found = kitchen.csv(&job);
-        assert!(found.starts_with("error: step 2 (aggregate): the task needs more memory than it may have: "), "{found}");
+        assert!(
+            found.starts_with("error: step 2 (aggregate): the task needs more memory than it may have: "),
+            "{found}"
+        );
         assert!(found.contains("raise `memory`, or aggregate in several steps") && found.contains(text), "{found}");
     }
 }

@@ -20,7 +20,12 @@ fn check(file: &str, bytes: &[u8], source: Value, expected: &str) {
 #[test]
 fn texts_of_all_kinds_are_read() {
     let csv = |name: &str| json!({"csv": name});
-    check("a.csv", b"\xef\xbb\xbfid,t\r\n1,\"two\r\nlines\"\r\n2,x\r\n", csv("a.csv"), "id,t\n1,\"two\r\nlines\"\n2,x\n");
+    check(
+        "a.csv",
+        b"\xef\xbb\xbfid,t\r\n1,\"two\r\nlines\"\r\n2,x\r\n",
+        csv("a.csv"),
+        "id,t\n1,\"two\r\nlines\"\n2,x\n",
+    );
     let wide = |big: bool| {
         let units = "\u{feff}id,t\n1,K\u{f6}ln\n".encode_utf16();
         units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect::<Vec<u8>>()
@@ -40,7 +45,8 @@ fn types_are_inferred_behind_a_long_first_record() {
     let kitchen = Kitchen::new();
     let long = "x".repeat(3_000_000);
     kitchen.file("in.csv", format!("id,t\n1,\"{long}\"\n20,y\n3,z\n"));
-    let found = kitchen.steps(&json!({"csv": "in.csv"}), &json!([{"sort": ["id"]}, {"select": ["id", "length(t) as n"]}]));
+    let found =
+        kitchen.steps(&json!({"csv": "in.csv"}), &json!([{"sort": ["id"]}, {"select": ["id", "length(t) as n"]}]));
     assert_eq!(found, "id,n\n1,3000000\n3,1\n20,1\n");
 }
 
@@ -58,7 +64,12 @@ fn what_is_packed_badly_names_its_file() {
     check("x.csv.gz", b"id,v\n1,2\n", csv.clone(), "error: FOLDER/x.csv.gz: it cannot be unpacked: ");
     check("x.csv.gz", &whole[..5], csv, "error: FOLDER/x.csv.gz: it cannot be unpacked: ");
     let ndjson = json!({"ndjson": "x.ndjson"});
-    check("x.ndjson", b"{\"a\":{\"b\":1}}\n{\"a\":{\"b\":\"s\"}}\n", ndjson, "error: x.ndjson: whilst decoding field 'a'");
+    check(
+        "x.ndjson",
+        b"{\"a\":{\"b\":1}}\n{\"a\":{\"b\":\"s\"}}\n",
+        ndjson,
+        "error: x.ndjson: whilst decoding field 'a'",
+    );
 }
 
 #[test]
@@ -87,14 +98,26 @@ fn files_that_do_not_go_together_are_named() {
 fn errors_of_values_say_which_step_it_can_be() {
     let csv = "id,g,v\n1,a,10\n2,b,2000\n";
     for (steps, expected) in [
-        (json!([{"derive": {"z": "v / (id - 1)"}}]), "error: step 1 (derive): a number is divided by zero; `nullif(x, 0)`"),
+        (
+            json!([{"derive": {"z": "v / (id - 1)"}}]),
+            "error: step 1 (derive): a number is divided by zero; `nullif(x, 0)`",
+        ),
         (
             json!([{"filter": "v % 2 = 0"}, {"rename": {"g": "h"}}, {"derive": {"z": "v / 0"}}]),
             "error: step 1 (filter) or step 3 (derive): a number is divided by zero",
         ),
-        (json!([{"cast": {"v": "int8"}}]), "error: step 1 (cast): Can't cast value 2000 to type Int8; `try_cast` makes null"),
-        (json!([{"cast": {"g": "int64"}}]), "error: step 1 (cast): Cannot cast string 'a' to value of Int64 type; `try_cast`"),
-        (json!([{"rename": {"id": "g"}}]), "error: step 1 (rename): two columns are named `g`; give one of them another name"),
+        (
+            json!([{"cast": {"v": "int8"}}]),
+            "error: step 1 (cast): Can't cast value 2000 to type Int8; `try_cast` makes null",
+        ),
+        (
+            json!([{"cast": {"g": "int64"}}]),
+            "error: step 1 (cast): Cannot cast string 'a' to value of Int64 type; `try_cast`",
+        ),
+        (
+            json!([{"rename": {"id": "g"}}]),
+            "error: step 1 (rename): two columns are named `g`; give one of them another name",
+        ),
         (json!([{"filter": "id in (select id from other)"}]), "error: step 1 (filter): there is no table `other`"),
     ] {
         let found = through(csv, &steps);

@@ -94,7 +94,9 @@ impl Watch {
             // Behind a pool the process may work for somebody else by now.
             Ok(Some(Some((state, waits)))) => match (state.as_deref(), waits.as_deref()) {
                 (Some("idle") | None, _) => Found::AtWork,
-                (_, Some("Client")) => Found::OutOfReach("its server waits for this side: the network loses what is sent"),
+                (_, Some("Client")) => {
+                    Found::OutOfReach("its server waits for this side: the network loses what is sent")
+                }
                 _ => Found::AtWork,
             },
         }

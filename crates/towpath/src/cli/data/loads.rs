@@ -19,11 +19,7 @@ pub(super) struct OfLoad {
 }
 
 /// The first rows of what a task has loaded; `None` where it is no load, or has not loaded yet.
-pub(super) async fn head(
-    which: &which::Args,
-    session: &Session,
-    bounds: &Bounds,
-) -> anyhow::Result<Option<OfLoad>> {
+pub(super) async fn head(which: &which::Args, session: &Session, bounds: &Bounds) -> anyhow::Result<Option<OfLoad>> {
     let Found { store, run, dag } = which.run(session).await?;
     let Err(Trouble::Load { place, .. }) = store.data_set(&run, &which.task_id, which.map_index).await? else {
         return Ok(None);
@@ -53,12 +49,8 @@ pub(super) async fn head(
         }
     };
     let scratch = tempfile::tempdir()?;
-    let loaded = Loaded {
-        target,
-        connection,
-        folder: session.project_folder.clone(),
-        scratch: scratch.path().to_owned(),
-    };
+    let loaded =
+        Loaded { target, connection, folder: session.project_folder.clone(), scratch: scratch.path().to_owned() };
     let rows = loaded.head(bounds).await.map_err(|error| anyhow::anyhow!(error.message))?;
     Ok(Some(OfLoad { rows, place }))
 }
