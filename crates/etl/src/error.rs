@@ -37,7 +37,10 @@ impl Error {
     /// The same, with a place before it.
     #[must_use]
     pub fn within(mut self, place: &str) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        // What comes from afar names its place itself.
+        if !self.message.strip_prefix('`').is_some_and(|rest| rest.starts_with(&format!("{place}`"))) {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 
