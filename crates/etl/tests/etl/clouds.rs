@@ -185,7 +185,7 @@ fn a_load_is_one_load_whichever_answer_is_lost() {
         for lost in 0..16 {
             one_load(Kind::S3, mode, Some(lost), None);
             // And then the network dies while the load takes back what it has done.
-            for more in 1..5 {
+            for more in [1, 3] {
                 one_load(Kind::S3, mode, Some(lost), Some(lost + more));
             }
         }
