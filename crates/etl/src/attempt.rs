@@ -84,7 +84,8 @@ fn run(job: &Job, meter: &Arc<Meter>) -> Result<Value> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(cores.clamp(1, 64)).build_global();
     threads.map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(job.run_measured(&say, meter));
-    // A plan that was given up may still hold a stream whose reader waits for room in it, for ever; the process ends without it.
+    // What has failed is held by the meter, which still has to tell what it has done: its readers wait for room, and need not end before
+    // the process does.
     runtime.shutdown_background();
     result
 }

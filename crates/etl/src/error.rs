@@ -37,7 +37,10 @@ impl Error {
     /// The same, with a place before it.
     #[must_use]
     pub fn within(mut self, place: &str) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        // What comes from afar names its place itself.
+        if !self.message.strip_prefix('`').is_some_and(|rest| rest.starts_with(&format!("{place}`"))) {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 
@@ -107,8 +110,43 @@ fn plain(text: &str) -> String {
     ] {
         text = text.strip_prefix(layer).unwrap_or(text);
     }
-    let text = text.trim_end_matches("\")").trim_end_matches('.').replace("\"?table?\".", "");
-    without_step_names(&text).replace('\n', " ")
+    let text = text.trim_end_matches("\")").trim_end_matches('.').replace("\"?table?\".", "").replace("?table?.", "");
+    in_own_words(without_step_names(&text).replace('\n', " "))
+}
+
+/// Messages that tell what is wrong in words of the engine alone, with the way out.
+fn in_own_words(text: String) -> String {
+    let between = |before: &str, after: &str| {
+        let rest = text.split_once(before)?.1;
+        rest.split_once(after).map(|(name, _)| name.trim_matches('"').rsplit('.').next().unwrap_or(name).to_owned())
+    };
+    if text.contains("which would be ambiguous")
+        && let Some(name) = between("field name ", " ")
+    {
+        return format!("two columns are named `{name}`; give one of them another name");
+    }
+    if let Some(name) = between("table 'datafusion.public.", "' not found") {
+        return format!("there is no table `{name}`: tables are the inputs of the task, by their names");
+    }
+    if text.starts_with("Divide by zero") {
+        return "a number is divided by zero; `nullif(x, 0)` as the divisor makes null of it".to_owned();
+    }
+    if let Some(what) = text.strip_prefix("Cast error: ") {
+        return format!("{what}; `try_cast` makes null of what does not fit, and `validate` can put such rows aside");
+    }
+    if let Some(what) = text.strip_prefix("Parquet error: ") {
+        let what = what.trim_start_matches("Parquet error: ").trim_start_matches("EOF: ");
+        return format!("it is no Parquet file, or is damaged: {what}");
+    }
+    if let Some(what) = text.strip_prefix("Json error: ") {
+        return format!("{what}; where a field has values of different types, write them alike");
+    }
+    for (what, statements) in [("DDL", "tables"), ("DML", "rows")] {
+        if text.starts_with(&format!("{what} not supported")) {
+            return format!("a query reads, and changes no {statements}; a `load` writes");
+        }
+    }
+    text
 }
 
 /// Takes away the names under which steps are known to SQL.

@@ -11,7 +11,7 @@ use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use towpath_model::etl::{FileTarget, Input, Manifest, Source, Step, TableTarget, Target};
+use towpath_model::etl::{FileFormat, FileTarget, Input, Manifest, Source, Step, TableTarget, Target};
 use towpath_operators::object_storage;
 
 use crate::data_set::{self, REJECTS};
@@ -26,6 +26,9 @@ use crate::source::{self, Reading};
 use crate::steps::Kitchen;
 use crate::stream::{self, Ordered, has_order, sorts_below};
 use crate::target;
+
+/// What DataFusion says of an operator that had not room for its first batch of rows: it cannot put aside what it does not have yet.
+const NOT_EVEN_ONE: &str = "with 0.0 B already allocated";
 
 /// What a process is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,20 +106,104 @@ impl Job {
         let mut result = self.carry_out(Joins::Hash, log, meter).await;
         // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
         // is to read as many rows as fit into memory.
-        if result.as_ref().is_err_and(Error::is_out_of_memory) && meter.has_hash_join() {
-            log(
-                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)",
-            );
-            meter.start_over();
+        let is_too_coarse = |error: &Error| error.message.contains(NOT_EVEN_ONE);
+        if let Err(error) = &result
+            && error.is_out_of_memory()
+            && (meter.has_hash_join() || is_too_coarse(error))
+        {
+            log(if meter.has_hash_join() {
+                "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)"
+            } else {
+                "a batch of rows does not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
+            });
+            // The second plan may have all of the memory only when the first one has given back what it had.
+            if !meter.start_over().await {
+                log("something of the first plan is still at work; both may need more memory together than there is");
+            }
             // What the first plan has put aside; where it is still at work, it goes with the scratch folder in the end.
             let _ = std::fs::remove_dir_all(&self.scratch);
             result = self.carry_out(Joins::Sort, log, meter).await;
             let _ = std::fs::remove_dir_all(&self.scratch);
         }
+        result = result.map_err(|error| self.placed(error));
         if self.explain && result.is_ok() {
             log(&measure::table(&meter.plan()));
         }
         result
+    }
+
+    /// What goes wrong with values while rows flow does not know where it stands; this says which steps it can be.
+    fn placed(&self, error: Error) -> Error {
+        let has = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        if error.is_out_of_memory() {
+            return self.of_memory(error);
+        }
+        if error.message.contains("; where a field has values of different types") {
+            let is_json = |source: &&Source| matches!(source, Source::File(file) if matches!(file.format, FileFormat::Json | FileFormat::Ndjson));
+            let files = self.inputs.iter().map(|(_, source)| source).filter(is_json);
+            let paths =
+                files.filter_map(|source| if let Source::File(file) = source { Some(&file.paths) } else { None });
+            let paths: Vec<&str> = paths.flatten().map(String::as_str).collect();
+            return if paths.is_empty() { error } else { error.within(&paths.join(" or ")) };
+        }
+        let words: &[&str] = match error.message.as_str() {
+            text if text.starts_with("a number is divided by zero") => &["/", "%"],
+            text if text.contains("; `try_cast` makes null of") => &["cast", "::"],
+            _ => return error,
+        };
+        if let Some(sql) = &self.sql {
+            return if has(&sql.to_lowercase(), words) { error.within("`sql`") } else { error };
+        }
+        let can_be = |step: &Step| {
+            let text = serde_json::to_string(step).unwrap_or_default().to_lowercase();
+            !matches!(step, Step::Validate(_)) && has(&text, words)
+        };
+        let steps = self.steps.iter().enumerate().filter(|(_, step)| can_be(step));
+        let steps: Vec<String> = steps.map(|(at, step)| format!("step {} ({})", at + 1, step.name())).collect();
+        if !steps.is_empty() {
+            return error.within(&steps.join(" or "));
+        }
+        // Files have the types of the first one, and nothing but that is cast.
+        let is_typed = |source: &Source| matches!(source, Source::File(file) if file.format == FileFormat::Parquet);
+        match self.inputs.iter().find(|(_, source)| words.contains(&"cast") && is_typed(source)) {
+            Some((_, Source::File(file))) => {
+                let what = error.message.split("; `try_cast`").next().unwrap_or_default();
+                Error::lasting(format!(
+                    "{}: the files have different types: {what}, which it has in the first one; write them alike, or read them one by one \
+                     and `cast` before a `union`",
+                    file.paths.join(", ")
+                ))
+            }
+            _ => error,
+        }
+    }
+
+    /// Too little memory: the steps that may have asked for it, and what else helps.
+    fn of_memory(&self, error: Error) -> Error {
+        let asked = |consumers: &[&str]| consumers.iter().any(|consumer| error.message.contains(consumer));
+        let groups = asked(&["Aggregate"]);
+        let can_be = |step: &Step| match step {
+            Step::Aggregate(_) | Step::Pivot(_) => groups,
+            Step::Join(_) => asked(&["Join", "SMJ", "Sort"]),
+            Step::Sort(_) => asked(&["Sort"]),
+            Step::Window(_) => asked(&["Window", "Sort"]),
+            _ => false,
+        };
+        let mut steps: Vec<String> = Vec::new();
+        for (at, step) in self.steps.iter().enumerate().filter(|(_, step)| can_be(step)) {
+            steps.push(format!("step {} ({})", at + 1, step.name()));
+        }
+        if self.sql.is_some() {
+            steps.push("`sql`".to_owned());
+        }
+        let mut error = error;
+        if groups {
+            error.message.push_str(
+                ", or aggregate in several steps: what collects the values of a group (`array_agg`, `median`, `string_agg`, and \
+                 `count(distinct)` beside one of them) holds them in memory",
+            );
+        }
+        if steps.is_empty() { error } else { error.within(&steps.join(" or ")) }
     }
 
     async fn carry_out(&self, joins: Joins, log: &(dyn Fn(&str) + Sync), meter: &Arc<Meter>) -> Result<Value> {

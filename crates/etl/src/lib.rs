@@ -40,6 +40,7 @@ mod source;
 mod steps;
 mod stream;
 mod target;
+mod to_disk;
 mod types;
 
 pub use datafusion;

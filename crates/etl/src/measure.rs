@@ -21,8 +21,12 @@ pub(crate) use pool::MeteredPool;
 pub(crate) use progress::watch;
 pub use towpath_model::etl::{MeasuredPlan, Operator};
 
-/// What DataFusion calls the memory of the side of a join that is held.
-const HASH_JOIN: &str = "HashJoinInput";
+/// What DataFusion calls the memory of the side of a join that is held, and of a product.
+const HELD_SIDES: [&str; 2] = ["HashJoinInput", "CrossJoinExec"];
+
+/// How long a plan that was given up may take to end: a thread may be in the middle of a read.
+const LONGEST_END: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// What a source, a pass or a writer of this crate has done.
 #[derive(Debug, Default)]
@@ -171,16 +175,26 @@ impl Meter {
     /// Whether a join has asked for memory for one of its sides.
     pub(crate) fn has_hash_join(&self) -> bool {
         let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.as_ref().is_some_and(|pool| pool.has_asked(HASH_JOIN))
+        pool.as_ref().is_some_and(|pool| HELD_SIDES.iter().any(|kind| pool.has_asked(kind)))
     }
 
-    /// The job begins anew, by another plan.
-    pub(crate) fn start_over(&self) {
+    /// The job begins anew, by another plan. The plan that was given up is held by nobody else, so it ends here; whether it was gone
+    /// within some time, with its memory and its readers, is the result.
+    pub(crate) async fn start_over(&self) -> bool {
         *self.lock() = Stages::default();
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.writing.rows.store(0, Ordering::Relaxed);
         for bytes in [&self.own_bytes, &self.read_bytes, &self.other_bytes] {
             bytes.store(0, Ordering::Relaxed);
         }
+        // Tasks that were told to end do so at their next step, threads when they find nobody who takes what they have read. All of them
+        // hold the pool: rows, streams and plans by their reservations and contexts, readers on purpose.
+        let Some(pool) = pool.map(|pool| Arc::downgrade(&pool)) else { return true };
+        let end = Instant::now() + LONGEST_END;
+        while pool.strong_count() > 0 && Instant::now() < end {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        pool.strong_count() == 0
     }
 
     /// What writes the result.

@@ -13,6 +13,7 @@ use crate::distinct::TwoLevels;
 use crate::error::Result;
 use crate::grouping::{InBuckets, KeysAsViews};
 use crate::measure::{Meter, MeteredPool};
+use crate::to_disk::{NotIn, Products};
 
 /// Rows of a batch.
 pub(crate) const BATCH_ROWS: usize = 8_192;
@@ -83,17 +84,22 @@ impl Resources {
         // Columns are called as they are written.
         options.sql_parser.enable_ident_normalization = false;
         options.optimizer.prefer_hash_join = self.joins == Joins::Hash;
+        // Views share buffers of a megabyte, which a small batch is charged with as a whole.
+        options.sql_parser.map_string_types_to_utf8view = self.joins == Joins::Hash;
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]));
         let pool = Arc::new(MeteredPool::new(self.pool_bytes));
         meter.set_pool(Arc::clone(&pool));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(runtime)
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(InBuckets))
-            .build();
-        let session = SessionContext::new_with_state(state);
+        let mut state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+        state = match self.joins {
+            Joins::Hash => state.with_physical_optimizer_rule(Arc::new(InBuckets)),
+            // Groupings in buckets of one plan compete for memory; a second try sorts, as DataFusion does by itself.
+            Joins::Sort => {
+                state.with_optimizer_rule(Arc::new(NotIn)).with_physical_optimizer_rule(Arc::new(Products))
+            }
+        };
+        let session = SessionContext::new_with_state(state.build());
         session.add_optimizer_rule(Arc::new(TwoLevels));
         session.add_optimizer_rule(Arc::new(KeysAsViews));
         meter.attach(&session);

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
@@ -23,6 +24,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::error::Result;
 use crate::measure::{Measure, Meter};
+use crate::session::BATCH_ROWS;
 
 type Make = dyn Fn(Arc<TaskContext>, &Arc<Measure>) -> Result<SendableRecordBatchStream> + Send + Sync;
 
@@ -67,8 +69,9 @@ impl PartitionStream for Made {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let most_rows = context.session_config().batch_size();
         match (self.make)(context, &self.measure) {
-            Ok(stream) => counted(stream, &self.measure),
+            Ok(stream) => in_batches_of(most_rows, counted(stream, &self.measure)),
             Err(error) => {
                 let failed = futures::stream::once(async move { Err(error.into()) });
                 let schema = Arc::clone(&self.schema);
@@ -170,6 +173,21 @@ pub(crate) fn counted(rows: SendableRecordBatchStream, measure: &Arc<Measure>) -
     let (schema, measure) = (rows.schema(), Arc::clone(measure));
     let counted = rows.inspect_ok(move |batch| measure.add_rows(batch.num_rows()));
     Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+}
+
+/// The same rows in batches of `most_rows` at most, which the session asks for where memory is scarce: a sort must be able to hold two of
+/// them to do anything at all.
+fn in_batches_of(most_rows: usize, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    if most_rows >= BATCH_ROWS {
+        return rows;
+    }
+    let schema = rows.schema();
+    let cut = move |batch: RecordBatch| {
+        let starts = (0..batch.num_rows().max(1)).step_by(most_rows.max(1));
+        let slices = starts.map(move |start| batch.slice(start, most_rows.min(batch.num_rows() - start)));
+        futures::stream::iter(slices.map(Ok))
+    };
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows.map_ok(cut).try_flatten()))
 }
 
 /// The same rows; the time that is spent on waiting for them is the stage's.

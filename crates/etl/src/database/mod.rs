@@ -31,6 +31,7 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use ledger::Ledger;
+pub(crate) use name::quoted;
 pub use reader::Reader;
 use serde::{Deserialize, Serialize};
 pub use task::Connections;

@@ -32,7 +32,7 @@ fn wrong(table: &str) -> Error {
 }
 
 /// The name of a table as SQL has it.
-pub(super) fn quoted(kind: Kind, table: &str) -> Result<String, Error> {
+pub(crate) fn quoted(kind: Kind, table: &str) -> Result<String, Error> {
     Ok(parts(table)?.iter().map(|part| kind.quote(part)).collect::<Vec<_>>().join("."))
 }
 

@@ -7,6 +7,7 @@
 //! the very DAG whose data was asked for: who may see that DAG may see it.
 
 pub mod explain;
+pub mod loads;
 mod value;
 
 use std::fs::File;

@@ -15,7 +15,7 @@ use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,11 +23,11 @@ use towpath_model::etl::{Compression, FileSource};
 
 use super::infer;
 use super::paths::{Place, SourceFile};
-use super::records::{Dialect, Piece, Pieces, end_of_record, line_of};
+use super::records::{Dialect, Piece, Pieces, broken, end_of_record, line_of};
 use crate::error::{Error, Result};
 use crate::measure::{Measure, Meter};
 use crate::session::BATCH_ROWS;
-use crate::{remote, stream, types};
+use crate::{stream, types};
 
 /// Rows that types are inferred from.
 const INFER_ROWS: usize = 10_000;
@@ -100,11 +100,11 @@ pub(super) async fn open(
     let stage = stream::Stage::source("csv", super::shown(&files));
     // The meter holds this table, so the table must not hold the meter.
     let meter = Arc::downgrade(&meter);
-    stream::table_of_columns(session, schema, stage, move |_, wanted, measure| {
+    stream::table_of_columns(session, schema, stage, move |context, wanted, measure| {
         let meter = meter.upgrade().unwrap_or_default();
         let columns = wanted.iter().map(|at| format.columns[*at].clone()).collect();
         let wanted = Arc::new(Wanted { schema: Arc::new(result.project(wanted)?), columns });
-        Ok(read(&files, &format, &wanted, cores, &meter, measure))
+        Ok(read(&files, &format, &wanted, cores, &meter, (measure, context)))
     })
 }
 
@@ -112,7 +112,8 @@ pub(super) async fn open(
 fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: &[String]) -> Result<Vec<Column>> {
     let first = &files[0];
     let place = first.shown();
-    let mut pieces = Pieces::new(reader(first, first.open()?, format)?, format.dialect);
+    let text = reader(first, first.open()?, format).map_err(|error| error.within(&place))?;
+    let mut pieces = Pieces::new(text, format.dialect);
     let piece = pieces.next_piece().map_err(|error| error.within(&place))?;
     let mut piece = piece.unwrap_or(Piece { bytes: Vec::new(), first_line: 1 });
     let declared = &source.columns;
@@ -133,6 +134,10 @@ fn columns(source: &FileSource, files: &[SourceFile], format: &Format, as_text: 
     let all = || names.iter().map(String::as_str).chain(partitions.iter().map(|(name, _)| name.as_str()));
     if let Some(unknown) = declared.keys().find(|name| !all().any(|known| known == *name)) {
         return Err(super::no_column(unknown, all()).within(&format!("{place}: `columns`")));
+    }
+    // A first record that is longer than a piece stands in the next one.
+    if piece.bytes.is_empty() {
+        piece = pieces.next_piece().map_err(|error| error.within(&place))?.unwrap_or(piece);
     }
     let rows = source.infer_rows.unwrap_or(INFER_ROWS);
     let sample = if rows == 0 { None } else { sample(&piece, &names, format).map_err(|error| error.within(&place))? };
@@ -252,11 +257,17 @@ fn reader(file: &SourceFile, raw: Box<dyn Read + Send>, format: &Format) -> Resu
     // A byte order mark is no part of the first name.
     let mut start = Vec::with_capacity(3);
     let read = bytes.by_ref().take(3).read_to_end(&mut start);
-    read.map_err(|error| remote::carried(&error).unwrap_or_else(|| Error::passing(error.to_string())))?;
+    read.map_err(|error| broken(&error).unwrap_or_else(|| Error::passing(error.to_string())))?;
     if start == b"\xEF\xBB\xBF" {
         start.clear();
     }
-    Ok(Box::new(Cursor::new(start).chain(bytes)))
+    // UTF-16 says so at its start.
+    let is_wide = start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF");
+    let bytes = Cursor::new(start).chain(bytes);
+    if is_wide {
+        return Ok(Box::new(encoding_rs_io::DecodeReaderBytesBuilder::new().build(bytes)));
+    }
+    Ok(Box::new(bytes))
 }
 
 /// The columns that somebody reads. Values of others are not looked at.
@@ -272,11 +283,13 @@ fn read(
     wanted: &Arc<Wanted>,
     cores: usize,
     meter: &Arc<Meter>,
-    measure: &Arc<Measure>,
+    (measure, context): (&Arc<Measure>, Arc<TaskContext>),
 ) -> SendableRecordBatchStream {
     let (sender, pieces) = tokio::sync::mpsc::channel(2);
     let (cut, todo, meter) = (Arc::clone(format), files.to_vec(), Arc::clone(meter));
     tokio::task::spawn_blocking(move || {
+        // Whoever waits for the end of the plan waits for this thread as well.
+        let _context = context;
         for file in todo {
             let file = Arc::new(file);
             if let Err(error) = send_pieces(&file, &cut, &meter, &sender) {

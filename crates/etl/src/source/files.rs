@@ -92,7 +92,15 @@ async fn table(session: &SessionContext, source: &FileSource, files: &[SourceFil
         FileFormat::Ndjson | FileFormat::Csv => Arc::new(json()),
     };
     let mut urls = Vec::with_capacity(files.len());
+    let is_text = matches!(source.format, FileFormat::Json | FileFormat::Ndjson | FileFormat::Csv);
     for file in files {
+        // The readers pass over such a file, as if it had no rows; but it was never written to its end.
+        if !is_text && file.size() == Some(0) {
+            return Err(Error::passing(format!(
+                "`{}` is empty; what wrote it has not ended: write it again, or remove it",
+                file.shown()
+            )));
+        }
         let url = match &file.place {
             Place::Object(object) => object.register(session)?,
             Place::Local(path) => {

@@ -52,9 +52,11 @@ impl<R: Read> Pieces<R> {
                 let from = bytes.len();
                 bytes.reserve(PIECE_BYTES);
                 let read = self.reader.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes);
+                let line = || format!("line {}", self.line);
                 read.map_err(|error| match crate::remote::carried(&error) {
                     Some(error) => error,
-                    None => Error::passing(format!("line {}: {error}", self.line)),
+                    None => broken(&error)
+                        .map_or_else(|| Error::passing(format!("{}: {error}", line())), |error| error.within(&line())),
                 })?;
                 self.ended = bytes.len() - from < PIECE_BYTES;
             }
@@ -84,6 +86,19 @@ impl<R: Read> Pieces<R> {
         self.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
         Piece { bytes, first_line }
     }
+}
+
+/// A file that is not whole: the error that it came with, or one that says that it cannot be unpacked.
+pub(crate) fn broken(error: &std::io::Error) -> Option<Error> {
+    use std::io::ErrorKind;
+    crate::remote::carried(error).or_else(|| {
+        let cannot = matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData);
+        cannot.then(|| {
+            Error::passing(format!(
+                "it cannot be unpacked: {error}; it is damaged, ends too early or is not packed as its name says (`compression`)"
+            ))
+        })
+    })
 }
 
 /// Where records end.

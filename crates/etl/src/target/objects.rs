@@ -271,25 +271,35 @@ impl Bucket {
         let mut commit = Commit { owner: self.owner.clone(), new, old, switched: false };
         let mark = self.mark()?;
         self.say(&mark, &commit).await?;
-        let completed = futures::stream::iter(pending.iter_mut().map(|pending| self.complete(pending)));
-        let completed = completed.buffer_unordered(REQUESTS).try_collect::<()>().await;
-        let switched = match completed {
-            Ok(()) => {
-                commit.switched = true;
-                self.say(&mark, &commit).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = switched {
-            // The mark hides the new ones. Whether it can be taken back now or by the next try makes no difference to readers.
+        let completing = futures::stream::iter(pending.iter_mut().map(|pending| self.complete(pending)));
+        // All of them to their ends: one that is dropped on its way may still arrive, after it was taken back.
+        let completed: Vec<Result<()>> = completing.buffer_unordered(REQUESTS).collect().await;
+        if let Some(error) = completed.into_iter().find_map(Result::err) {
+            // The mark hides the new ones. Whether it can be taken back now or by the next try makes no difference to readers. A request
+            // that nobody has answered may still be carried out, so after such a one the mark stays, and goes with the next try.
+            self.take_back(&mark, &commit, !error.retry).await;
+            return Err(error);
+        }
+        commit.switched = true;
+        if let Err(error) = self.say(&mark, &commit).await {
+            // It may have been heard and only the answer lost, so that the new ones count. Before one of them goes it has to be said that they
+            // do not; where that cannot be said either, all stays, and what the mark says decides at the next try.
             commit.switched = false;
-            if let Err(error) = self.clean(&mark, &commit).await {
-                tracing::warn!(%error, "a load cannot be taken back; its next try will");
+            if self.say(&mark, &commit).await.is_ok() {
+                self.take_back(&mark, &commit, true).await;
             }
             return Err(error);
         }
         self.clean(&mark, &commit).await?;
         Ok(true)
+    }
+
+    /// Deletes new objects that do not count, and the mark with them if it may go.
+    async fn take_back(&self, mark: &Name, commit: &Commit, with_mark: bool) {
+        let done = if with_mark { self.clean(mark, commit).await } else { self.delete_hidden(commit).await };
+        if let Err(error) = done {
+            tracing::warn!(%error, "a load cannot be taken back; its next try will");
+        }
     }
 
     fn mark(&self) -> Result<Name> {
@@ -305,6 +315,14 @@ impl Bucket {
 
     /// Deletes what does not count, and then the mark.
     async fn clean(&self, mark: &Name, commit: &Commit) -> Result<()> {
+        self.delete_hidden(commit).await?;
+        match self.store.delete(mark).await {
+            Ok(()) | Err(Failure::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn delete_hidden(&self, commit: &Commit) -> Result<()> {
         let names = commit.hidden().map(Name::parse).collect::<std::result::Result<Vec<_>, _>>();
         let names = names.map_err(|error| self.failed(&error.into()))?;
         let names = futures::stream::iter(names.into_iter().map(Ok)).boxed();
@@ -315,10 +333,7 @@ impl Bucket {
                 Err(error) => return Err(self.failed(&error)),
             }
         }
-        match self.store.delete(mark).await {
-            Ok(()) | Err(Failure::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
-        }
+        Ok(())
     }
 
     /// The objects that go when the new ones are there.

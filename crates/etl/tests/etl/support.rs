@@ -26,6 +26,17 @@ impl Kitchen {
         Self { folder: tempfile::tempdir().unwrap(), runtime: Some(runtime) }
     }
 
+    /// Waits until every thread and task that jobs have started has ended.
+    pub(crate) fn ends_within(mut self, limit: std::time::Duration) {
+        let runtime = self.runtime.take().unwrap();
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(runtime);
+            let _ = sender.send(());
+        });
+        ended.recv_timeout(limit).expect("some thread of a job goes on and on");
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -43,13 +54,18 @@ impl Kitchen {
 
     /// Runs a job. `parts` has `inputs` (name to source) and whatever else differs from nothing.
     pub(crate) fn run(&self, parts: &Value) -> Result<Value, String> {
+        self.run_logged(parts, &|_| {})
+    }
+
+    /// The same; `log` gets what it says.
+    pub(crate) fn run_logged(&self, parts: &Value, log: &(dyn Fn(&str) + Sync)) -> Result<Value, String> {
         let mut job =
             json!({"folder": self.path(), "scratch": self.path().join("scratch"), "inputs": [], "output": null});
         for (key, value) in parts.as_object().unwrap() {
             job[key] = value.clone();
         }
         let job: Job = serde_json::from_value(job).unwrap();
-        let result = self.runtime.as_ref().unwrap().block_on(job.run(&|_| {})).map_err(|error| error.message);
+        let result = self.runtime.as_ref().unwrap().block_on(job.run(log)).map_err(|error| error.message);
         // What is stopped in the middle ends a moment later.
         let start = std::time::Instant::now();
         while !self.spilled().is_empty() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::proxy::{Direction, Proxy, Trouble};
 use crate::support::Kitchen;
 
 /// What a server does with one path.
@@ -206,4 +207,23 @@ fn connections_open_and_messages_help() {
             "{source}: {error}"
         );
     }
+}
+
+#[test]
+fn a_server_that_falls_silent_is_asked_again_and_given_up_in_the_end() {
+    let server = Server::new(vec![("/n.csv", Page { body: numbers(100_000), ranges: true, ..Page::default() })]);
+    let read = |bytes: u64, times: i64| {
+        let proxy = Proxy::of_bytes(&server.address.to_string(), Trouble::Stall, Direction::ToClient, bytes, times);
+        let host = format!("http://{}", proxy.address);
+        let kitchen = Kitchen::new();
+        let found = kitchen.csv(&json!({"inputs": [["input", {"csv": "n.csv", "connection": "web"}]],
+            "connections": {"web": {"conn_type": "http", "host": host, "extra": {"timeout": 0.3}}},
+            "steps": [{"aggregate": {"columns": {"rows": "count(*)", "total": "sum(n)"}}}]}));
+        (found, host)
+    };
+    // In the middle of the file: it goes on from there.
+    assert_eq!(read(300_000, 2).0, "rows,total\n100000,4999950000\n");
+    // From the start, and each time.
+    let (found, host) = read(0, 1_000);
+    assert!(found.starts_with(&format!("error: `{host}/n.csv` cannot be read: ")), "{found}");
 }

@@ -18,7 +18,7 @@ use towpath_model::connection::Connection;
 
 use super::{CONNECT_TIMEOUT, Failure, MAX_REDIRECTS, causes, install_crypto, request};
 
-/// Longest silence of a server in the middle of a file.
+/// Longest silence of a server in the middle of a file, unless the connection has a `timeout`.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// So often a transfer is taken up again that brings nothing new.
 const MOST_TRIES: u32 = 5;
@@ -87,10 +87,12 @@ impl Download {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         install_crypto();
         let verify = options.get("verify").and_then(Value::as_bool).unwrap_or(true);
+        let silence = options.get("timeout").and_then(Value::as_f64).and_then(towpath_model::duration::from_seconds);
+        let silence = silence.filter(|silence| !silence.is_zero()).unwrap_or(READ_TIMEOUT);
         let client = Client::builder()
             .user_agent(concat!("towpath/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(silence)
             .redirect(Policy::limited(MAX_REDIRECTS))
             .no_gzip()
             .tls_danger_accept_invalid_certs(!verify)

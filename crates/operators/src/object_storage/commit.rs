@@ -36,7 +36,7 @@ impl Commit {
         name.filename().is_some_and(|name| name.starts_with(MARK))
     }
 
-    /// What an object says; `None` where it is gone, or says nothing of this kind.
+    /// What an object says; `None` where it is gone. One that says nothing of this kind hides nothing.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -46,6 +46,6 @@ impl Commit {
             Err(cloud_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(serde_json::from_slice(&found).ok())
+        Ok(Some(serde_json::from_slice(&found).unwrap_or_default()))
     }
 }

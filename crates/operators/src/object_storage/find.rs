@@ -1,6 +1,7 @@
 //! The objects that a URL names: one, those of a folder, or those that fit a glob.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use cloud_store::path::Path;
 use cloud_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
@@ -12,6 +13,10 @@ use super::{Commit, Error, Location};
 /// As in paths: `*` does not cross folders. `**` does, as a name of its own.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// So often a folder is listed that is changed meanwhile.
+const MOST_LOOKS: usize = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,27 +72,52 @@ async fn search(store: &dyn ObjectStore, location: &Location, most: usize) -> Re
         let passed_over = is_folder || below.split('/').any(is_hidden) || is_hidden(own);
         (!passed_over).then_some(Found { meta, below })
     };
-    let mut listed = store.list(prefix.as_ref());
-    let (mut found, mut marks) = (Vec::new(), Vec::new());
-    while let Some(meta) = listed.next().await {
-        let meta = meta.map_err(failed)?;
-        if Commit::is_mark(&meta.location) {
-            marks.push(meta);
-        } else if let Some(one) = wanted(meta) {
-            found.push(one);
-            // Who waits for a first object does not care which one it is, nor for how long it is there.
-            if found.len() == most {
-                return Ok(found);
+    for _ in 0..MOST_LOOKS {
+        let (mut found, mut names, mut marks) = (Vec::new(), HashSet::new(), Vec::new());
+        let mut listed = store.list(prefix.as_ref());
+        while let Some(meta) = listed.next().await {
+            let meta = meta.map_err(failed)?;
+            if Commit::is_mark(&meta.location) {
+                marks.push(meta);
+                continue;
+            }
+            names.insert(meta.location.clone());
+            if let Some(one) = wanted(meta) {
+                found.push(one);
+                // Who waits for a first object does not care which one it is, nor for how long it is there.
+                if found.len() == most {
+                    return Ok(found);
+                }
             }
         }
+        if let Some(hidden) = hidden(store, &marks, &names).await.map_err(failed)? {
+            found.retain(|found| !hidden.contains(found.meta.location.as_ref()));
+            found.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
+            return Ok(found);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
+    Err(Error { message: format!("`{url}` is changed by one load after the other; try again later"), retry: true })
+}
+
+/// The names that do not count, as `marks` say that were listed beside `names`. `None` where the load of one has gone on since then, so
+/// that the list may have some of its objects and lack others.
+async fn hidden(
+    store: &dyn ObjectStore,
+    marks: &[ObjectMeta],
+    names: &HashSet<Path>,
+) -> Result<Option<HashSet<String>>, cloud_store::Error> {
+    let mut hidden = HashSet::new();
     for mark in marks {
-        let Some(commit) = Commit::read(store, &mark).await.map_err(failed)? else { continue };
-        let hidden: HashSet<&str> = commit.hidden().collect();
-        found.retain(|found| !hidden.contains(found.meta.location.as_ref()));
+        let Some(commit) = Commit::read(store, mark).await? else { return Ok(None) };
+        let is_listed = |name: &String| Path::parse(name).is_ok_and(|name| names.contains(&name));
+        // Nothing that is old has gone before it says that the new ones count, and all new ones were there by then.
+        if commit.switched && !commit.new.iter().all(is_listed) {
+            return Ok(None);
+        }
+        hidden.extend(commit.hidden().map(str::to_owned));
     }
-    found.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
-    Ok(found)
+    Ok(Some(hidden))
 }
 
 /// Whether a name is that of something that is no data.

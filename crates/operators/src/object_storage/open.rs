@@ -13,7 +13,7 @@ use towpath_model::connection::{Connection, Secret};
 use super::{Error, Location, Scheme};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest silence of a server in the middle of an answer.
+/// Longest silence of a server in the middle of an answer; this and the next ones are defaults of `config_kwargs`.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request is tried again.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -101,20 +101,31 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// A number of boto's `config_kwargs`, which count for the other stores as well.
+    fn config(&self, pointer: &str) -> Option<f64> {
+        self.extra.get("config_kwargs")?.pointer(pointer)?.as_f64().filter(|number| *number >= 0.0)
+    }
+
+    fn seconds(&self, pointer: &str, default: Duration) -> Duration {
+        let seconds = self.config(pointer).and_then(towpath_model::duration::from_seconds);
+        seconds.filter(|seconds| !seconds.is_zero()).unwrap_or(default)
+    }
+
+    fn retries(&self) -> RetryConfig {
+        let max_retries = self.config("/retries/max_attempts").map_or(MAX_RETRIES, |number| number as usize);
+        RetryConfig { backoff: BackoffConfig::default(), max_retries, retry_timeout: RETRY_TIMEOUT }
+    }
+
     fn client(&self, endpoint: Option<&str>) -> ClientOptions {
         let verify = self.extra("verify").is_none_or(|text| !text.eq_ignore_ascii_case("false"));
         ClientOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_connect_timeout(self.seconds("/connect_timeout", CONNECT_TIMEOUT))
             // A large object takes as long as it takes, as long as something comes.
             .with_timeout_disabled()
-            .with_read_timeout(READ_TIMEOUT)
+            .with_read_timeout(self.seconds("/read_timeout", READ_TIMEOUT))
             .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
             .with_allow_invalid_certificates(!verify)
     }
-}
-
-fn retries() -> RetryConfig {
-    RetryConfig { backoff: BackoffConfig::default(), max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT }
 }
 
 /// Type `aws`: login and password are the keys, or `aws_access_key_id` and `aws_secret_access_key`; `aws_session_token`, `region_name`,
@@ -156,7 +167,7 @@ fn s3(location: &Location, settings: &Settings<'_>) -> Result<AmazonS3Builder, E
     let endpoint = endpoint.or_else(|| settings.extra("host"));
     let keys = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
     let used = endpoint.clone().or_else(|| keys.iter().find_map(|key| builder.get_config_value(key)));
-    builder = builder.with_bucket_name(&location.bucket).with_retry(retries());
+    builder = builder.with_bucket_name(&location.bucket).with_retry(settings.retries());
     builder = builder.with_client_options(settings.client(used.as_deref()));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
@@ -189,7 +200,7 @@ fn google(location: &Location, settings: &Settings<'_>) -> Result<GoogleCloudSto
     let endpoint = settings.extra("endpoint_url");
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(&location.bucket)
-        .with_retry(retries())
+        .with_retry(settings.retries())
         .with_client_options(settings.client(endpoint.as_deref()));
     if let Some(endpoint) = &endpoint {
         builder = builder.with_base_url(endpoint.trim_end_matches('/'));
@@ -227,7 +238,7 @@ fn azure(location: &Location, settings: &Settings<'_>) -> Result<MicrosoftAzureB
     let endpoint = host.filter(|host| host.contains("://") && !host.contains(".core."));
     let mut builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(&location.bucket)
-        .with_retry(retries())
+        .with_retry(settings.retries())
         .with_client_options(settings.client(endpoint.as_deref()));
     if let Some(endpoint) = endpoint {
         builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);

@@ -3,6 +3,7 @@
 mod clean;
 mod describe;
 mod explain;
+mod loads;
 mod rows;
 mod which;
 

@@ -35,6 +35,28 @@ fn world() -> Environment {
     environment
 }
 
+/// Where a load has written to is known from its rendered arguments, and looked at as it is now.
+#[test]
+fn of_a_load_its_target_is_shown() {
+    let environment = Environment::new();
+    environment.write("orders.csv", "id,city\n1,Köln\n2,\n");
+    environment.write(
+        "l.yaml",
+        "tasks:\n  stored:\n    operator: load\n    input: { csv: orders.csv }\n    \
+         target: { csv: 'out-{{ dag.dag_id }}.csv', null_value: '-', delimiter: ';' }\n",
+    );
+    environment.ok(&["run", "l.yaml"]);
+    let head = environment.ok(&["data", "head", "l", "stored", "-o", "csv"]);
+    assert_eq!(head.stdout, "id,city\n1,Köln\n2,\n", "{head:#?}");
+    let table = environment.ok(&["data", "head", "l", "stored", "--rows", "1"]);
+    assert!(table.stderr.contains("out-l.csv` now; task `stored` loads into it"), "{table:#?}");
+    environment.write("out-l.csv", "x\nchanged\n");
+    assert_eq!(environment.ok(&["data", "head", "l", "stored", "-o", "csv"]).stdout, "x\nchanged\n");
+    std::fs::remove_file(environment.path().join("out-l.csv")).unwrap();
+    let gone = environment.run(&["data", "head", "l", "stored"]);
+    assert!(gone.stderr.contains("there is no file or folder `out-l.csv`"), "{gone:#?}");
+}
+
 #[test]
 fn a_data_set_is_shown() {
     let environment = world();
@@ -83,7 +105,7 @@ fn what_is_not_there_is_told() {
         (&["head", "d", "orders", "other"], 2, "DAG `d` has no run `other`"),
         (&["head", "d", "plain"], 2, "has left no data set: extract and transform do"),
         (
-            &["head", "d", "stored"],
+            &["schema", "d", "stored"],
             1,
             "out.csv`, and the task before it has them as a data set: `towpath data head d checked`",
         ),

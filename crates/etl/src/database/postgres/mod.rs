@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod read;
+mod watch;
 mod write;
 
 pub(super) use read::read;

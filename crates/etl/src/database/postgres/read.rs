@@ -15,6 +15,7 @@ use towpath_operators::database::{Error, Kind, open_postgres};
 
 use super::super::{BATCHES_AHEAD, Input, name, outer};
 use super::decode::{Column, Decoder, data_type};
+use super::watch::Watch;
 
 /// A column of the query.
 struct Read {
@@ -43,6 +44,7 @@ pub(in crate::database) async fn read(
     let fields =
         columns.iter().map(|column| Field::new(&column.name, column.data_type.clone().unwrap_or(DataType::Utf8), true));
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let watch = Watch::of(&mut database, connection).await.map_err(failed)?;
     let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), BATCHES_AHEAD);
     let sender = stream.tx();
     stream.spawn(async move {
@@ -52,9 +54,11 @@ pub(in crate::database) async fn read(
         });
         let mut decoder = Decoder::new(builders.collect());
         let failed = |error: sqlx::Error| outer(Error::of_sqlx(&error).at(&shown));
-        let mut chunks = database.copy_out_raw(&copy).await.map_err(failed)?;
+        let lost = |error: Error| outer(error.at(&shown));
+        let begun = async { database.copy_out_raw(&copy).await.map_err(failed) };
+        let mut chunks = watch.wait(begun, lost).await?;
         let mut before = 0_u64;
-        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+        while let Some(chunk) = watch.wait(async { chunks.try_next().await.map_err(failed) }, lost).await? {
             decoder.push(&chunk).map_err(|damaged| {
                 let row = before + decoder.rows as u64 + 1;
                 let column = &columns[damaged.column].name;

@@ -13,6 +13,7 @@ use super::super::ledger::Ledger;
 use super::super::{Done, Mode, Noted, Rows, TableTarget, name, of_data};
 use super::encode::{Cells, Form, HEADER, TRAILER};
 use super::failed;
+use super::watch::Watch;
 
 /// So many bytes are sent at once.
 const SEND_BYTES: usize = 1 << 18;
@@ -49,7 +50,8 @@ pub(in crate::database) async fn write(
     }
     // Whatever ends this function early ends the transaction with it.
     let mut transaction = database.begin().await.map_err(told)?;
-    let (rows, created) = match load(&mut transaction, target, data).await? {
+    let watch = Watch::of(&mut transaction, connection).await.map_err(told)?;
+    let (rows, created) = match load(&mut transaction, target, &watch, data).await? {
         Some(written) => written,
         None => return Ok(Done { rows: 0, created: false, noted: Noted::No }),
     };
@@ -61,7 +63,7 @@ pub(in crate::database) async fn write(
         let gone = || Error::passing(format!("table `{}`: another try of the task has loaded it", target.table));
         return earlier(&mut database, target, ledger).await?.ok_or_else(gone);
     }
-    transaction.commit().await.map_err(told)?;
+    watch.wait(async { transaction.commit().await.map_err(told) }, |error| lost(target, error)).await?;
     if let Some(prune) = ledger.as_ref().and_then(Ledger::prune) {
         // They are in nobody's way; the next load tries again.
         let _ = execute(&mut database, target, &prune).await;
@@ -73,6 +75,11 @@ pub(in crate::database) async fn write(
         (false, false) => Noted::No,
     };
     Ok(Done { rows, created, noted })
+}
+
+/// The server is out of reach.
+fn lost(target: &TableTarget, error: Error) -> Error {
+    error.at(format!("table `{}`", target.table))
 }
 
 /// Sees to it that the table of notes is there; false where the role may not use it.
@@ -120,6 +127,7 @@ async fn note(
 async fn load(
     database: &mut PgConnection,
     target: &TableTarget,
+    watch: &Watch,
     data: SendableRecordBatchStream,
 ) -> Result<Option<(u64, bool)>, Error> {
     let table = name::quoted(Kind::Postgres, &target.table)?;
@@ -143,12 +151,15 @@ async fn load(
     let own = name::list(Kind::Postgres, fitted.iter().map(|column| column.name.as_str()));
     let is_upsert = target.mode == Mode::Upsert;
     if !is_upsert && forms.iter().all(Option::is_some) {
-        return Ok(Some((copy(database, target, &table, &own, &fitted, &forms, data).await?, created)));
+        let into = Into { target, table: &table, names: &own, columns: &fitted, forms: &forms, watch };
+        return Ok(Some((into.copy(database, data).await?, created)));
     }
     stage(database, target, &table, &fitted, &forms).await?;
-    let rows = copy(database, target, STAGE, &own, &fitted, &forms, data).await?;
+    let into = Into { target, table: STAGE, names: &own, columns: &fitted, forms: &forms, watch };
+    let rows = into.copy(database, data).await?;
     if is_upsert {
-        upsert(database, target, &table, &fitted, &forms).await?;
+        let merged = upsert(database, target, &table, &fitted, &forms);
+        watch.wait(merged, |error| lost(target, error)).await?;
     } else {
         let values = values("", &fitted, &forms);
         execute(
@@ -270,53 +281,61 @@ async fn make_room(database: &mut PgConnection, target: &TableTarget, table: &st
     target.mode.goes_on(&target.table, has_rows)
 }
 
-/// Sends all rows; their number.
-async fn copy(
-    database: &mut PgConnection,
-    target: &TableTarget,
-    into: &str,
-    names: &str,
-    columns: &[Fitted],
-    forms: &[Option<Form>],
-    mut data: SendableRecordBatchStream,
-) -> Result<u64, Error> {
-    let told = |error: sqlx::Error| failed(&target.table, &error);
-    let sql = format!("COPY {into} ({names}) FROM STDIN (FORMAT binary)");
-    let mut copy = database.copy_in_raw(&sql).await.map_err(told)?;
-    let mut bytes = HEADER.to_vec();
-    let mut rows = 0;
-    while let Some(batch) = data.next().await {
-        let encoded = match batch {
-            Ok(batch) => encode(target, columns, forms, &batch, rows),
-            Err(error) => Err(of_data(error)),
-        };
-        let (cells, count) = match encoded {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                // What the server says to this is of no interest.
-                let _ = copy.abort("the load has failed").await;
-                return Err(error);
-            }
-        };
-        for row in 0..count {
-            bytes.extend_from_slice(&(cells.len() as i16).to_be_bytes());
-            for (position, cell) in cells.iter().enumerate() {
-                if let Err(error) = cell.put(row, &mut bytes) {
+/// Where rows are sent.
+struct Into<'a> {
+    target: &'a TableTarget,
+    table: &'a str,
+    /// Of the columns, quoted.
+    names: &'a str,
+    columns: &'a [Fitted],
+    forms: &'a [Option<Form>],
+    watch: &'a Watch,
+}
+
+impl Into<'_> {
+    /// Sends all rows; their number.
+    async fn copy(&self, database: &mut PgConnection, mut data: SendableRecordBatchStream) -> Result<u64, Error> {
+        let Self { target, table, names, columns, forms, watch } = self;
+        let told = |error: sqlx::Error| failed(&target.table, &error);
+        let lost = |error: Error| lost(target, error);
+        let sql = format!("COPY {table} ({names}) FROM STDIN (FORMAT binary)");
+        let mut copy = database.copy_in_raw(&sql).await.map_err(told)?;
+        let mut bytes = HEADER.to_vec();
+        let mut rows = 0;
+        while let Some(batch) = data.next().await {
+            let encoded = match batch {
+                Ok(batch) => encode(target, columns, forms, &batch, rows),
+                Err(error) => Err(of_data(error)),
+            };
+            let (cells, count) = match encoded {
+                Ok(encoded) => encoded,
+                Err(error) => {
+                    // What the server says to this is of no interest.
                     let _ = copy.abort("the load has failed").await;
-                    let place = fit::at(&target.table, &columns[position].name, rows + row as u64);
-                    return Err(Error::lasting(format!("{place}: {error}")));
+                    return Err(error);
+                }
+            };
+            for row in 0..count {
+                bytes.extend_from_slice(&(cells.len() as i16).to_be_bytes());
+                for (position, cell) in cells.iter().enumerate() {
+                    if let Err(error) = cell.put(row, &mut bytes) {
+                        let _ = copy.abort("the load has failed").await;
+                        let place = fit::at(&target.table, &columns[position].name, rows + row as u64);
+                        return Err(Error::lasting(format!("{place}: {error}")));
+                    }
+                }
+                if bytes.len() >= SEND_BYTES {
+                    let sent = async { copy.send(bytes.as_slice()).await.map(drop).map_err(told) };
+                    watch.wait(sent, lost).await?;
+                    bytes.clear();
                 }
             }
-            if bytes.len() >= SEND_BYTES {
-                copy.send(bytes.as_slice()).await.map_err(told)?;
-                bytes.clear();
-            }
+            rows += count as u64;
         }
-        rows += count as u64;
+        bytes.extend_from_slice(TRAILER);
+        watch.wait(async { copy.send(bytes).await.map(drop).map_err(told) }, lost).await?;
+        watch.wait(async { copy.finish().await.map_err(told) }, lost).await
     }
-    bytes.extend_from_slice(TRAILER);
-    copy.send(bytes).await.map_err(told)?;
-    copy.finish().await.map_err(told)
 }
 
 fn encode(

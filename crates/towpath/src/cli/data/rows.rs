@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use towpath_model::etl::look::{Bounds, Reader as _, Rows, rules};
 
+use super::loads;
 use super::which::{self, Form, harmless};
 use crate::exit::Outcome;
 use crate::output;
@@ -20,6 +21,7 @@ const WHOLE_CHARS: usize = 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads no more of the files than it takes. A table cuts long values (…); the other forms have them in full.
+Of a load it shows what its files or its table hold now.
 
 Examples:
   towpath data head flights_etl checked
@@ -58,8 +60,16 @@ fn bounds(form: Form, rows: i64) -> Bounds {
 
 pub(crate) async fn head(args: &Args, session: &Session) -> anyhow::Result<Outcome> {
     let which = &args.which;
-    let set = which.set(session).await?;
     let bounds = bounds(which.output, args.rows);
+    if let Some(loaded) = loads::head(which, session, &bounds).await? {
+        print(which.output, &loaded.rows, &loaded.rows.objects())?;
+        if which.output == Form::Table {
+            let about = format!("the first {} rows that are in `{}` now", loaded.rows.rows.len(), loaded.place);
+            output::remark(format!("{about}; task `{}` loads into it", which.task_id));
+        }
+        return Ok(Outcome::Success);
+    }
+    let set = which.set(session).await?;
     let found = set.inspector.head(which.owner(), &set.manifest, &bounds)?;
     print(which.output, &found, &found.objects())?;
     which.remark(&set, &format!("{} of {} rows", found.rows.len(), found.total_rows));
