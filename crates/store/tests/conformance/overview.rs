@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::{DagQuery, GridCell, HourCount, LineOf, ReportOutcome, Store, Upcoming, ZoneOffset};
+use towpath_store::{DagQuery, GridCell, HourCount, LineOf, Report, ReportOutcome, Store, Upcoming, ZoneOffset};
 
 use crate::harness::{asks, both, claim_one, dag, ended, manual, sync, time, worker};
 
@@ -149,7 +149,8 @@ async fn parts_of_a_run(store: Store) {
     // The second to end took longer.
     for seconds in [2, 9] {
         let task = claim_one(&store, worker).await;
-        store.report(&[ended(&task, ReportOutcome::Success)], &[], &asks(worker, 0), time(seconds)).await.expect("taken");
+        let end = Report { ended_at: time(seconds), ..ended(&task, ReportOutcome::Success) };
+        store.report(&[end], &[], &asks(worker, 0), time(seconds)).await.expect("a report is taken");
     }
     let states = store.states_of_run(run.key).await.expect("states are read");
     let told: Vec<_> = states.iter().map(|it| (it.task_id.as_str(), it.map_index, it.state, it.try_number)).collect();
