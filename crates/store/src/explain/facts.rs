@@ -273,11 +273,7 @@ impl RunFacts {
 
     /// Why `instance` is where it is, for who has all instances of the run at hand, by task.
     #[must_use]
-    pub fn task_among(
-        &self,
-        instance: &TaskInstanceRecord,
-        all: &HashMap<&str, Vec<&Other>>,
-    ) -> Vec<Reason> {
+    pub fn task_among(&self, instance: &TaskInstanceRecord, all: &HashMap<&str, Vec<&Other>>) -> Vec<Reason> {
         let asked = self.asks(instance);
         let upstream = asked.as_ref().map_or_else(Vec::new, |asked| self.among(asked, all));
         let mut behind = None;

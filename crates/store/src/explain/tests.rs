@@ -144,8 +144,11 @@ fn told(facts: &RunFacts, task_id: &str, all: &[TaskInstanceRecord]) -> String {
     for other in &others {
         by_task.entry(&other.task_id).or_default().push(other);
     }
-    let texts: Vec<String> =
-        facts.task_among(all.iter().find(|it| it.key.task_id == task_id).unwrap(), &by_task).iter().map(|reason| reason.text(at(0))).collect();
+    let texts: Vec<String> = facts
+        .task_among(all.iter().find(|it| it.key.task_id == task_id).unwrap(), &by_task)
+        .iter()
+        .map(|reason| reason.text(at(0)))
+        .collect();
     texts.join(" | ")
 }
 

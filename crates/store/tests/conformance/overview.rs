@@ -143,7 +143,8 @@ async fn dags_by_what_people_know(store: Store) {
 }
 
 async fn parts_of_a_run(store: Store) {
-    sync(&store, dag("d", &[("one", "bash", &[]), ("two", "bash", &[]), ("last", "bash", &["one", "two"])], |_| {})).await;
+    sync(&store, dag("d", &[("one", "bash", &[]), ("two", "bash", &[]), ("last", "bash", &["one", "two"])], |_| {}))
+        .await;
     let run = manual(&store, "d").await;
     let worker = worker(&store).await;
     // The second to end took longer.
@@ -163,9 +164,8 @@ async fn parts_of_a_run(store: Store) {
     let found = store.some_task_instances(run.key, &some).await.expect("they are read");
     let all = store.task_instances(run.key).await.expect("they are read");
     assert_eq!(found, all[1..], "as all are read, in the same order");
-    let slowest = async |text, limit, offset| {
-        store.slowest_tasks(run.key, text, limit, offset).await.expect("tasks are read")
-    };
+    let slowest =
+        async |text, limit, offset| store.slowest_tasks(run.key, text, limit, offset).await.expect("tasks are read");
     let order = slowest("", 9, 0).await;
     assert_eq!(order.len(), 3);
     assert_eq!(order[2], "last", "it has not succeeded");

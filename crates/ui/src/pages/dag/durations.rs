@@ -94,9 +94,8 @@ pub(crate) async fn get(
     };
     let has_more = ids.len() > TASKS as usize;
     ids.truncate(TASKS as usize);
-    let sorted_by = by
-        .filter(|_| has_more || from > 0)
-        .map(|run| (links::run(&run.dag_id, &run.run_id), shown(&run.run_id)));
+    let sorted_by =
+        by.filter(|_| has_more || from > 0).map(|run| (links::run(&run.dag_id, &run.run_id), shown(&run.run_id)));
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();

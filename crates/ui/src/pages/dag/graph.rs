@@ -111,8 +111,7 @@ fn picture<'a>(
     for (at, cell) in cells.iter().enumerate() {
         by_task.entry(&cell.task_id).or_insert(at..at).end = at + 1;
     }
-    let nodes: Vec<Node<'_>> =
-        plan.blocks.iter().map(|block| node(block, of, cells, &by_task, toggled, now)).collect();
+    let nodes: Vec<Node<'_>> = plan.blocks.iter().map(|block| node(block, of, cells, &by_task, toggled, now)).collect();
     let success = Badge::from(TaskState::Success);
     let unreached = [TaskState::None, TaskState::Skipped, TaskState::UpstreamFailed].map(Badge::from);
     let has_run = |block: usize| nodes[block].badge == Some(success);

@@ -248,11 +248,7 @@ pub(crate) fn cut(name: &str) -> String {
 }
 
 /// Boxes around the nodes of open groups, where nothing else lies in between.
-fn boxes(
-    blocks: &[Block],
-    groups: &[String],
-    places: &[(f64, f64)],
-) -> Vec<GroupBox> {
+fn boxes(blocks: &[Block], groups: &[String], places: &[(f64, f64)]) -> Vec<GroupBox> {
     let mut out = Vec::new();
     for (position, name) in groups.iter().enumerate() {
         let is_inside = |block: &Block| block.id.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
