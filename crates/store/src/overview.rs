@@ -6,12 +6,27 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use towpath_model::state::{RunState, TaskState};
 
+use crate::explain::Other;
 use crate::records::{DagRecord, Page, RunRecord};
 use crate::{Result, Store};
+
+/// A task instance as pictures and lists of many tell of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Instance {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) state: TaskState,
+    pub(crate) map_index: i32,
+    pub(crate) try_number: u32,
+    pub(crate) queued_at: Option<DateTime<Utc>>,
+    pub(crate) start_date: Option<DateTime<Utc>>,
+    pub(crate) end_date: Option<DateTime<Utc>>,
+    pub(crate) available_at: Option<DateTime<Utc>>,
+}
 
 /// The instances of one task in one run that are in one state.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,22 +55,22 @@ pub struct LineOf<'a> {
     pub task_id: &'a str,
 }
 
-/// Runs of a DAG with a logical date (a due time for those without) in a quarter of an hour.
+/// How far clocks of a time zone are from UTC, for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunCount {
-    /// When the quarter begins.
-    pub at: DateTime<Utc>,
-    pub state: RunState,
-    pub count: u32,
+pub struct ZoneOffset {
+    pub from: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+    /// To the east, seconds.
+    pub offset: i32,
 }
 
-/// When a task ran in a run: from the start of its first instance to the end of its last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskSpan {
-    pub run_key: i64,
-    pub task_id: String,
-    pub start_date: DateTime<Utc>,
-    pub end_date: DateTime<Utc>,
+/// Runs of a DAG with a logical date (a due time for those without) on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCount {
+    /// `None` for those at a time that was not asked for.
+    pub day: Option<NaiveDate>,
+    pub state: RunState,
+    pub count: u32,
 }
 
 /// A run that the scheduler will create.
@@ -93,11 +108,17 @@ pub struct DagQuery {
 
 #[async_trait]
 pub(crate) trait OverviewRows {
-    async fn grid(&self, run_keys: &[i64]) -> Result<Vec<GridCell>>;
-    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>>;
+    async fn grid(&self, run_keys: &[i64]) -> Result<Vec<Instance>>;
+    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Instance>>;
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>>;
-    async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>>;
-    async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>>;
+    async fn slowest_tasks(&self, run_key: i64, text: &str, limit: u32, offset: u32) -> Result<Vec<String>>;
+    async fn run_counts(
+        &self,
+        dag_id: &str,
+        due: Range<DateTime<Utc>>,
+        zone: &[ZoneOffset],
+        limit: u32,
+    ) -> Result<Vec<RunCount>>;
     async fn dag_totals(&self) -> Result<(u64, u64)>;
     async fn failed_runs_since(&self, since: DateTime<Utc>, limit: u32) -> Result<Vec<RunRecord>>;
     async fn live_runs(&self, limit: u32) -> Result<Vec<RunRecord>>;
@@ -117,7 +138,38 @@ impl Store {
         if run_keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.inner.backend.grid(run_keys).await
+        Ok(cells(self.inner.backend.grid(run_keys).await?))
+    }
+
+    /// As [`Store::grid`], of some tasks.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>> {
+        if run_keys.is_empty() || task_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(cells(self.inner.backend.grid_of_tasks(run_keys, task_ids).await?))
+    }
+
+    /// All task instances of a run, as narrow as can be: a list shows a part of them, which
+    /// [`Store::some_task_instances`] reads. By id and map index.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn states_of_run(&self, run_key: i64) -> Result<Vec<Other>> {
+        let found = self.inner.backend.grid(&[run_key]).await?.into_iter();
+        let mut others: Vec<Other> = found
+            .map(|it| Other {
+                task_id: it.task_id,
+                map_index: it.map_index,
+                state: it.state,
+                try_number: it.try_number,
+                available_at: it.available_at,
+            })
+            .collect();
+        others.sort_by(|a, b| (&a.task_id, a.map_index).cmp(&(&b.task_id, b.map_index)));
+        Ok(others)
     }
 
     /// As [`Store::grid`], for lines that tell of one task or of many; the database counts, so that a
@@ -140,26 +192,33 @@ impl Store {
         let backend = &self.inner.backend;
         let mut cells = if of_many.is_empty() { Vec::new() } else { backend.grid_of_lines(run_keys, &of_many).await? };
         if !ids.is_empty() {
-            let found = backend.grid_of_tasks(run_keys, &ids).await?;
+            let found = self.grid_of_tasks(run_keys, &ids).await?;
             cells.extend(found.into_iter().filter_map(|cell| Some((*alone.get(cell.task_id.as_str())?, cell))));
         }
         Ok(cells)
     }
 
-    /// How long the tasks of those runs took that have succeeded, without an order.
+    /// Ids of tasks of a run with `text` in them (lower case), those first that took longest; tasks that have not
+    /// succeeded come last.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>> {
-        self.inner.backend.task_spans(run_keys).await
+    pub async fn slowest_tasks(&self, run_key: i64, text: &str, limit: u32, offset: u32) -> Result<Vec<String>> {
+        self.inner.backend.slowest_tasks(run_key, text, limit, offset).await
     }
 
-    /// Runs of a DAG that were due in that time, counted; of more than `limit` the newest.
+    /// Runs of a DAG that were due in that time, counted by days of a time zone; of more than `limit` the newest.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>> {
-        self.inner.backend.run_counts(dag_id, due, limit).await
+    pub async fn run_counts(
+        &self,
+        dag_id: &str,
+        due: Range<DateTime<Utc>>,
+        zone: &[ZoneOffset],
+        limit: u32,
+    ) -> Result<Vec<RunCount>> {
+        self.inner.backend.run_counts(dag_id, due, zone, limit).await
     }
 
     /// How many DAGs there are, and how many of them are paused.
@@ -226,4 +285,37 @@ impl Store {
         }
         Ok((tags, owners))
     }
+}
+
+/// One cell for each state that instances of a task are in.
+fn cells(mut instances: Vec<Instance>) -> Vec<GridCell> {
+    // They come in this order from an index, mostly: to look whether they do takes no time.
+    instances.sort_by(|a, b| (a.run_key, &a.task_id).cmp(&(b.run_key, &b.task_id)));
+    let mut cells: Vec<GridCell> = Vec::with_capacity(instances.len());
+    for it in instances {
+        let mut same =
+            cells.iter_mut().rev().take_while(|cell| cell.run_key == it.run_key && cell.task_id == it.task_id);
+        let Some(cell) = same.find(|cell| cell.state == it.state) else {
+            cells.push(GridCell {
+                run_key: it.run_key,
+                task_id: it.task_id,
+                state: it.state,
+                count: 1,
+                map_index: it.map_index,
+                try_number: it.try_number,
+                queued_at: it.queued_at,
+                start_date: it.start_date,
+                end_date: it.end_date,
+            });
+            continue;
+        };
+        let first = |a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>| a.into_iter().chain(b).min();
+        cell.count += 1;
+        cell.map_index = cell.map_index.min(it.map_index);
+        cell.try_number = cell.try_number.max(it.try_number);
+        cell.queued_at = first(cell.queued_at, it.queued_at);
+        cell.start_date = first(cell.start_date, it.start_date);
+        cell.end_date = cell.end_date.max(it.end_date);
+    }
+    cells
 }

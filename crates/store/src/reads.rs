@@ -22,6 +22,7 @@ pub(crate) trait ReadRows {
     async fn previous_success(&self, before: &RunRecord) -> Result<Option<RunRecord>>;
     async fn newest_runs(&self, dag_ids: &[String], per_dag: u32) -> Result<Vec<RunRecord>>;
     async fn task_instances(&self, run_key: i64) -> Result<Vec<TaskInstanceRecord>>;
+    async fn some_task_instances(&self, run_key: i64, keys: &[(&str, i32)]) -> Result<Vec<TaskInstanceRecord>>;
     async fn task_instance(&self, key: &TaskKey) -> Result<Option<TaskInstanceRecord>>;
     async fn task_states(&self, run_key: i64, task_ids: &[String]) -> Result<Vec<(String, TaskState)>>;
     async fn past_tries(&self, key: &TaskKey) -> Result<Vec<TryRecord>>;
@@ -142,6 +143,14 @@ impl Store {
     /// When the database does not answer.
     pub async fn task_instances(&self, run_key: i64) -> Result<Vec<TaskInstanceRecord>> {
         self.inner.backend.task_instances(run_key).await
+    }
+
+    /// Some task instances of a run, named by task id and map index; those that there are, in that order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn some_task_instances(&self, run_key: i64, keys: &[(&str, i32)]) -> Result<Vec<TaskInstanceRecord>> {
+        self.inner.backend.some_task_instances(run_key, keys).await
     }
 
     /// One task instance.

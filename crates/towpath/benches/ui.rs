@@ -30,14 +30,15 @@ const SIZE: f64 = 200.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // `scripts/bench ui sqlite` measures one of the two.
+    // `scripts/bench ui sqlite` measures one of the two; `/dags/huge` those pages whose address begins like that.
     let only: Vec<String> = std::env::args().filter(|name| name == "sqlite" || name == "postgres").collect();
+    let pages: Vec<String> = std::env::args().filter(|name| name.starts_with('/')).skip(1).collect();
     for db in [towpath_testkit::sqlite(), towpath_testkit::postgres().await] {
         if !only.is_empty() && !only.iter().any(|name| name == db.name) {
             continue;
         }
         println!("{}", db.name);
-        measure(&db).await?;
+        measure(&db, &pages).await?;
         println!();
     }
     Ok(())
@@ -108,11 +109,13 @@ fn router(store: &Store) -> Router {
         settings: [].into(),
         test_connection: None,
         data: None,
+        graphs: towpath_ui::Graphs::default(),
     });
     towpath_api::app(state, pages)
 }
 
-async fn measure(db: &TestDb) -> Result<()> {
+/// `pages`: beginnings of the addresses to measure; all of them where there is none.
+async fn measure(db: &TestDb, pages: &[String]) -> Result<()> {
     let options = Options { url: db.url.clone(), key: Key::random(), max_connections: 8 };
     let store = Store::connect(options).await?;
     store.migrate().await?;
@@ -120,9 +123,13 @@ async fn measure(db: &TestDb) -> Result<()> {
     let router = router(&store);
     println!("  {:<66} {:>8} {:>8} {:>9}", "", "median", "p95", "size");
     for path in paths(&router).await? {
-        time(&router, &path).await?;
+        if pages.is_empty() || pages.iter().any(|page| path.starts_with(page)) {
+            time(&router, &path).await?;
+        }
     }
-    paint(router).await?;
+    if pages.is_empty() {
+        paint(router).await?;
+    }
     store.close().await;
     Ok(())
 }

@@ -375,6 +375,7 @@ fn router(session: &Session, store: &Store, server: &Server, auth: &Auth, stop: 
             Box::pin(async move { towpath_operators::connection_test::test(&connection, CONNECTION_TEST).await })
         }),
         data: Some(Arc::clone(&data)),
+        graphs: towpath_ui::Graphs::default(),
     };
     let access = towpath_ui::access(auth.clone(), store.clone(), Arc::clone(&session.clock));
     let pages = towpath_ui::router(ui.clone()).merge(access);

@@ -28,6 +28,7 @@ use towpath_store::Store;
 
 pub use access::{denied, router as access};
 pub use error::Error;
+pub use pages::dag::plan::Plans as Graphs;
 pub use pages::docs::{Document, router as docs};
 pub use routes::router;
 
@@ -47,6 +48,8 @@ pub struct State {
     pub test_connection: Option<TestConnection>,
     /// Reads the files of data sets, where that is possible.
     pub data: Option<std::sync::Arc<dyn towpath_model::etl::look::Reader>>,
+    /// Where the tasks of DAGs lie in their graphs, as far as it has been worked out.
+    pub graphs: Graphs,
 }
 
 /// A setting as it may be shown: passwords are masked already.

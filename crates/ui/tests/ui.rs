@@ -78,6 +78,7 @@ impl Site {
                 })
             }),
             data: Some(Arc::new(fixture::sets::OneSet)),
+            graphs: towpath_ui::Graphs::default(),
         });
         Self { store, router: towpath_api::app(api, pages) }
     }

@@ -96,6 +96,7 @@ impl Server {
             settings: [].into(),
             test_connection: None,
             data: Some(Arc::new(fixture::sets::OneSet)),
+            graphs: towpath_ui::Graphs::default(),
         };
         let described = state.clone();
         let document: towpath_ui::Document = Arc::new(move || {

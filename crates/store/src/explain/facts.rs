@@ -273,11 +273,7 @@ impl RunFacts {
 
     /// Why `instance` is where it is, for who has all instances of the run at hand, by task.
     #[must_use]
-    pub fn task_among(
-        &self,
-        instance: &TaskInstanceRecord,
-        all: &HashMap<&str, Vec<&TaskInstanceRecord>>,
-    ) -> Vec<Reason> {
+    pub fn task_among(&self, instance: &TaskInstanceRecord, all: &HashMap<&str, Vec<&Other>>) -> Vec<Reason> {
         let asked = self.asks(instance);
         let upstream = asked.as_ref().map_or_else(Vec::new, |asked| self.among(asked, all));
         let mut behind = None;
@@ -296,7 +292,7 @@ impl RunFacts {
     }
 
     /// Some of the instances that are asked for; those that wait for others come last.
-    fn among(&self, asked: &Asked, all: &HashMap<&str, Vec<&TaskInstanceRecord>>) -> Vec<Other> {
+    fn among(&self, asked: &Asked, all: &HashMap<&str, Vec<&Other>>) -> Vec<Other> {
         let instances = self
             .dag
             .upstream(asked.index)
@@ -316,12 +312,12 @@ impl RunFacts {
                 }
             }
         }
-        let by_name = |list: &mut Vec<&TaskInstanceRecord>| {
-            list.sort_by(|a, b| (&a.key.task_id, a.key.map_index).cmp(&(&b.key.task_id, b.key.map_index)));
+        let by_name = |list: &mut Vec<&Other>| {
+            list.sort_by(|a, b| (&a.task_id, a.map_index).cmp(&(&b.task_id, b.map_index)));
         };
         by_name(&mut named);
         by_name(&mut waiting);
-        named.into_iter().chain(waiting).take(NAMED).map(Other::of).collect()
+        named.into_iter().chain(waiting).take(NAMED).cloned().collect()
     }
 
     /// Why `instance` is where it is; `upstream` is what [`RunFacts::asks`] asked for.

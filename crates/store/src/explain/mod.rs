@@ -338,9 +338,10 @@ impl Store {
         for class in &classes {
             some.push(self.inner.backend.some_of_class(facts.run.key, class, TOLD_APART).await?);
         }
-        let mut by_task: HashMap<&str, Vec<&TaskInstanceRecord>> = HashMap::new();
-        for instance in some.iter().flatten() {
-            by_task.entry(instance.key.task_id.as_str()).or_default().push(instance);
+        let others: Vec<Other> = some.iter().flatten().map(Other::of).collect();
+        let mut by_task: HashMap<&str, Vec<&Other>> = HashMap::new();
+        for other in &others {
+            by_task.entry(other.task_id.as_str()).or_default().push(other);
         }
         let mut groups: Vec<Group> = Vec::new();
         for (class, instances) in classes.iter().zip(&some) {
@@ -365,7 +366,7 @@ fn tell_apart(
     facts: &RunFacts,
     state: TaskState,
     instances: &[TaskInstanceRecord],
-    all: &HashMap<&str, Vec<&TaskInstanceRecord>>,
+    all: &HashMap<&str, Vec<&Other>>,
 ) -> Vec<Group> {
     let mut alike: Vec<(Vec<Reason>, Vec<TaskInstanceRecord>)> = Vec::new();
     for instance in instances {

@@ -10,7 +10,7 @@ use towpath_model::timetable::{DataInterval, DueRun, Kind, Schedule};
 use towpath_model::trigger_rule::{TriggerRule, UpstreamCounts};
 
 use super::facts::{DagRoom, Held};
-use super::{AwaitedAsset, DagFacts, Holder, RunFacts, RunningRun};
+use super::{AwaitedAsset, DagFacts, Holder, Other, RunFacts, RunningRun};
 use crate::engine::setups::Setups;
 use crate::records::{
     DagRecord, ImportError, JobRecord, JobState, JobType, NewJob, PoolRecord, RunRecord, TaskInstanceRecord, TaskKey,
@@ -139,12 +139,16 @@ fn instance(task_id: &str, state: TaskState) -> TaskInstanceRecord {
 
 /// The texts about the instance `task_id` of `all`, joined.
 fn told(facts: &RunFacts, task_id: &str, all: &[TaskInstanceRecord]) -> String {
-    let mut by_task: HashMap<&str, Vec<&TaskInstanceRecord>> = HashMap::new();
-    for instance in all {
-        by_task.entry(&instance.key.task_id).or_default().push(instance);
+    let others: Vec<Other> = all.iter().map(Other::of).collect();
+    let mut by_task: HashMap<&str, Vec<&Other>> = HashMap::new();
+    for other in &others {
+        by_task.entry(&other.task_id).or_default().push(other);
     }
-    let texts: Vec<String> =
-        facts.task_among(by_task[task_id][0], &by_task).iter().map(|reason| reason.text(at(0))).collect();
+    let texts: Vec<String> = facts
+        .task_among(all.iter().find(|it| it.key.task_id == task_id).unwrap(), &by_task)
+        .iter()
+        .map(|reason| reason.text(at(0)))
+        .collect();
     texts.join(" | ")
 }
 

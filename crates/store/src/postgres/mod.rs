@@ -8,6 +8,7 @@ mod deadline_sql;
 mod evidence_sql;
 mod flow_sql;
 mod hook_sql;
+mod instances;
 mod listing_sql;
 mod overview_sql;
 mod queries;
@@ -69,7 +70,9 @@ impl Postgres {
             ("jit", "off"),
         ]);
         let writers = pool().max_connections(options.max_connections).connect_with(step).await.map_err(unreachable)?;
-        let readers = pool().max_connections(options.max_connections).connect_lazy_with(connect);
+        // Compiling a statement takes longer than any of ours may run.
+        let read = connect.options([("jit", "off")]);
+        let readers = pool().max_connections(options.max_connections).connect_lazy_with(read);
         let listener = tokio::spawn(listen(readers.clone(), wakes.clone()));
         Ok(Self { writers, readers, wakes: wakes.clone(), listener })
     }

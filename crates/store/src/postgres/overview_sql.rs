@@ -1,36 +1,35 @@
 //! The statements of overviews, for PostgreSQL. `../sqlite/overview_sql.rs` has the same names in the same order.
 
-/// All tasks of those runs, one row for each state that instances of a task are in.
+/// All task instances of those runs: to put them into groups costs more than to send them.
 pub(super) const GRID: &str = "
-    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
-        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
-    FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
-    GROUP BY run_key, task_id, state";
+    SELECT run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at
+    FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))";
 /// As `GRID`, of some tasks.
 pub(super) const GRID_OF_TASKS: &str = "
-    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
-        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
+    SELECT run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at
     FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
-        AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))
-    GROUP BY run_key, task_id, state";
-/// As `GRID`, but one row for each line that tasks are told in; a task may be in several.
+        AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))";
+/// One row for each line that tasks are told in and each state; a task may be in several.
 pub(super) const GRID_OF_LINES: &str = "
     SELECT l.line, t.run_key, min(t.task_id) AS task_id, t.state, count(*) AS count, min(t.map_index) AS map_index,
         max(t.try_number) AS try_number, min(t.queued_at) AS queued_at, min(t.start_date) AS start_date, max(t.end_date) AS end_date
     FROM task_instance t JOIN jsonb_to_recordset($2::jsonb) AS l (task_id text, line bigint) ON l.task_id = t.task_id
     WHERE t.run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
     GROUP BY t.run_key, l.line, t.state";
-/// How long tasks took that have succeeded, all instances of a task as one.
-pub(super) const TASK_SPANS: &str = "
-    SELECT run_key, task_id, min(start_date) AS start_date, max(end_date) AS end_date FROM task_instance
-    WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint)) AND state = 'success' AND try_number > 0
-        AND start_date IS NOT NULL AND end_date IS NOT NULL
-    GROUP BY run_key, task_id";
-/// The runs of a DAG by quarters of an hour: those are whole in every time zone.
+/// The tasks of a run that took longest, of those that have succeeded; all others after them, by id.
+pub(super) const SLOWEST_TASKS: &str = "
+    SELECT task_id FROM task_instance WHERE run_key = $1 AND strpos(lower(task_id), $2) > 0 GROUP BY task_id
+    ORDER BY max(end_date) FILTER (WHERE state = 'success' AND try_number > 0)
+        - min(start_date) FILTER (WHERE state = 'success' AND try_number > 0) DESC NULLS LAST, task_id
+    LIMIT $3 OFFSET $4";
+/// The runs of a DAG by days of a time zone, whose offsets from UTC are $5; without a day those that none of them covers.
 pub(super) const RUN_COUNTS: &str = "
-    SELECT floor(extract(epoch FROM at) / 900)::bigint AS quarter, state, count(*) AS count
+    WITH zone AS MATERIALIZED (SELECT from_micros(\"from\") AS begin, from_micros(until) AS until, \"offset\" * interval '1 microsecond' AS shift
+        FROM jsonb_to_recordset($5::jsonb) AS z (\"from\" bigint, until bigint, \"offset\" bigint))
+    SELECT ((at AT TIME ZONE 'UTC' + shift)::date - DATE '1970-01-01')::bigint AS day, state, count(*) AS count
     FROM (SELECT COALESCE(logical_date, run_after) AS at, state FROM dag_run
         WHERE dag_id = $1 AND run_after >= $2 AND run_after < $3 ORDER BY run_after DESC, key DESC LIMIT $4) AS r
+    LEFT JOIN zone ON at >= begin AND at < until
     GROUP BY 1, 2";
 pub(super) const FAILED_RUNS_SINCE: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,
@@ -47,9 +46,14 @@ pub(super) const LIVE_RUNS: &str = "
 pub(super) const UPCOMING: &str = "
     SELECT dag_id, next_run_after FROM dag WHERE is_active AND NOT is_paused AND next_run_after IS NOT NULL
     ORDER BY next_run_after, dag_id LIMIT $1";
+/// A stretch of the index for each hour: that is read faster than the rows are put into groups.
 pub(super) const ENDED_BY_HOUR: &str = "
-    SELECT floor(extract(epoch FROM end_date) / 3600)::bigint AS hour, state, count(*) AS count FROM dag_run
-    WHERE end_date >= $1 AND end_date <= $2 GROUP BY 1, 2";
+    SELECT floor(date_part('epoch', begin) / 3600)::bigint AS hour, s.state, c.counts[s.place] AS count
+    FROM generate_series(date_trunc('hour', $1, 'UTC'), $2, interval '1 hour') AS h (begin),
+        LATERAL (SELECT ARRAY[count(*) FILTER (WHERE state = 'success'), count(*) FILTER (WHERE state = 'failed')] AS counts
+            FROM dag_run WHERE end_date >= GREATEST($1, begin) AND end_date < begin + interval '1 hour' AND end_date <= $2) c,
+        (VALUES ('success', 1), ('failed', 2)) AS s (state, place)
+    WHERE c.counts[s.place] > 0";
 pub(super) const DAG_TOTALS: &str = "
     SELECT count(*) AS active, COALESCE(sum(CASE WHEN is_paused THEN 1 ELSE 0 END), 0) AS paused FROM dag WHERE is_active";
 pub(super) const LABELS: &str = "SELECT DISTINCT tags, owners FROM dag WHERE is_active";

@@ -3,19 +3,17 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{QueryBuilder, Row as _};
 
+use super::super::instances::instances;
 use super::super::{Backend, Db, DbRow, overview_sql, queries};
 use super::{count, dags, json, reads, time, time_opt, word};
 use crate::Result;
 use crate::batch;
-use crate::overview::{DagQuery, GridCell, HourCount, LineOf, OverviewRows, RunCount, TaskSpan, Upcoming};
+use crate::overview::{DagQuery, GridCell, HourCount, Instance, LineOf, OverviewRows, RunCount, Upcoming, ZoneOffset};
 use crate::records::{DagRecord, Page, RunRecord};
 use crate::time::Ts;
-
-/// Seconds of a quarter of an hour.
-const QUARTER: i64 = 15 * 60;
 
 fn cell(row: &DbRow) -> Result<GridCell> {
     Ok(GridCell {
@@ -80,14 +78,14 @@ fn narrow(query: &mut QueryBuilder<Db>, wanted: &DagQuery) {
 
 #[async_trait]
 impl OverviewRows for Backend {
-    async fn grid(&self, run_keys: &[i64]) -> Result<Vec<GridCell>> {
+    async fn grid(&self, run_keys: &[i64]) -> Result<Vec<Instance>> {
         let query = sqlx::query(overview_sql::GRID).bind(batch::json(run_keys));
-        query.fetch_all(&self.readers).await?.iter().map(cell).collect()
+        instances(&query.fetch_all(&self.readers).await?)
     }
 
-    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<GridCell>> {
+    async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Instance>> {
         let query = sqlx::query(overview_sql::GRID_OF_TASKS).bind(batch::json(run_keys)).bind(batch::json(task_ids));
-        query.fetch_all(&self.readers).await?.iter().map(cell).collect()
+        instances(&query.fetch_all(&self.readers).await?)
     }
 
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>> {
@@ -96,28 +94,32 @@ impl OverviewRows for Backend {
         rows.iter().map(|row| Ok((row.try_get::<i64, _>("line")? as usize, cell(row)?))).collect()
     }
 
-    async fn task_spans(&self, run_keys: &[i64]) -> Result<Vec<TaskSpan>> {
-        let rows = sqlx::query(overview_sql::TASK_SPANS).bind(batch::json(run_keys)).fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(TaskSpan {
-                    run_key: row.try_get("run_key")?,
-                    task_id: row.try_get("task_id")?,
-                    start_date: time(row, "start_date")?,
-                    end_date: time(row, "end_date")?,
-                })
-            })
-            .collect()
+    async fn slowest_tasks(&self, run_key: i64, text: &str, limit: u32, offset: u32) -> Result<Vec<String>> {
+        let query = sqlx::query_scalar(overview_sql::SLOWEST_TASKS).bind(run_key).bind(text);
+        Ok(query.bind(i64::from(limit)).bind(i64::from(offset)).fetch_all(&self.readers).await?)
     }
 
-    async fn run_counts(&self, dag_id: &str, due: Range<DateTime<Utc>>, limit: u32) -> Result<Vec<RunCount>> {
+    async fn run_counts(
+        &self,
+        dag_id: &str,
+        due: Range<DateTime<Utc>>,
+        zone: &[ZoneOffset],
+        limit: u32,
+    ) -> Result<Vec<RunCount>> {
+        let zone: Vec<_> = zone
+            .iter()
+            .map(|ZoneOffset { from, until, offset }| {
+                let (from, until) = (from.timestamp_micros(), until.timestamp_micros());
+                serde_json::json!({"from": from, "until": until, "offset": i64::from(*offset) * 1_000_000})
+            })
+            .collect();
         let query = sqlx::query(overview_sql::RUN_COUNTS).bind(dag_id).bind(Ts(due.start)).bind(Ts(due.end));
-        let rows = query.bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        let rows = query.bind(i64::from(limit)).bind(batch::json(&zone)).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
-                let quarter: i64 = row.try_get("quarter")?;
-                let at = DateTime::from_timestamp(quarter * QUARTER, 0).unwrap_or_default();
-                Ok(RunCount { at, state: word(row, "state")?, count: row.try_get::<i64, _>("count")? as u32 })
+                let day: Option<i64> = row.try_get("day")?;
+                let day = day.and_then(|day| i32::try_from(day).ok()).and_then(NaiveDate::from_epoch_days);
+                Ok(RunCount { day, state: word(row, "state")?, count: row.try_get::<i64, _>("count")? as u32 })
             })
             .collect()
     }

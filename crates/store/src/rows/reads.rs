@@ -148,6 +148,15 @@ impl ReadRows for Backend {
         rows.iter().map(task_instance).collect()
     }
 
+    async fn some_task_instances(&self, run_key: i64, keys: &[(&str, i32)]) -> Result<Vec<TaskInstanceRecord>> {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(task_id, map_index)| serde_json::json!({"task_id": task_id, "map_index": map_index}))
+            .collect();
+        let query = sqlx::query(queries::SOME_TASK_INSTANCES).bind(run_key).bind(batch::json(&keys));
+        query.fetch_all(&self.readers).await?.iter().map(task_instance).collect()
+    }
+
     async fn task_instance(&self, key: &TaskKey) -> Result<Option<TaskInstanceRecord>> {
         let row = sqlx::query(queries::TASK_INSTANCE)
             .bind(key.run_key)

@@ -12,6 +12,7 @@ mod deadline_sql;
 mod evidence_sql;
 mod flow_sql;
 mod hook_sql;
+mod instances;
 mod listing_sql;
 mod overview_sql;
 mod queries;

@@ -1,18 +1,14 @@
 //! The statements of overviews, for SQLite. `../postgres/overview_sql.rs` has the same names in the same order.
 
-/// All tasks of those runs, one row for each state that instances of a task are in.
+/// All task instances of those runs, as one row: each row costs more on its way to who asked than in the database.
 pub(super) const GRID: &str = "
-    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
-        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
-    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1))
-    GROUP BY run_key, task_id, state";
+    SELECT json_group_array(json_array(run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at))
+    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1))";
 /// As `GRID`, of some tasks.
 pub(super) const GRID_OF_TASKS: &str = "
-    SELECT run_key, task_id, state, count(*) AS count, min(map_index) AS map_index, max(try_number) AS try_number,
-        min(queued_at) AS queued_at, min(start_date) AS start_date, max(end_date) AS end_date
-    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1)) AND task_id IN (SELECT value FROM json_each($2))
-    GROUP BY run_key, task_id, state";
-/// As `GRID`, but one row for each line that tasks are told in; a task may be in several. `CROSS JOIN` keeps
+    SELECT json_group_array(json_array(run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at))
+    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1)) AND task_id IN (SELECT value FROM json_each($2))";
+/// One row for each line that tasks are told in and each state; a task may be in several. `CROSS JOIN` keeps
 /// the lines outside, so that instances are found by their key.
 pub(super) const GRID_OF_LINES: &str = "
     SELECT l.line, t.run_key, min(t.task_id) AS task_id, t.state, count(*) AS count, min(t.map_index) AS map_index,
@@ -20,17 +16,19 @@ pub(super) const GRID_OF_LINES: &str = "
     FROM (SELECT value ->> 'task_id' AS task_id, value ->> 'line' AS line FROM json_each($2)) l
     CROSS JOIN task_instance t WHERE t.run_key IN (SELECT value FROM json_each($1)) AND t.task_id = l.task_id
     GROUP BY t.run_key, l.line, t.state";
-/// How long tasks took that have succeeded, all instances of a task as one.
-pub(super) const TASK_SPANS: &str = "
-    SELECT run_key, task_id, min(start_date) AS start_date, max(end_date) AS end_date FROM task_instance
-    WHERE run_key IN (SELECT value FROM json_each($1)) AND state = 'success' AND try_number > 0
-        AND start_date IS NOT NULL AND end_date IS NOT NULL
-    GROUP BY run_key, task_id";
-/// The runs of a DAG by quarters of an hour: those are whole in every time zone.
+/// The tasks of a run that took longest, of those that have succeeded; all others after them, by id.
+pub(super) const SLOWEST_TASKS: &str = "
+    SELECT task_id FROM task_instance WHERE run_key = $1 AND instr(lower(task_id), $2) > 0 GROUP BY task_id
+    ORDER BY COALESCE(max(CASE WHEN state = 'success' AND try_number > 0 THEN end_date END)
+        - min(CASE WHEN state = 'success' AND try_number > 0 THEN start_date END), -1) DESC, task_id
+    LIMIT $3 OFFSET $4";
+/// The runs of a DAG by days of a time zone, whose offsets from UTC are $5; without a day those that none of them covers.
 pub(super) const RUN_COUNTS: &str = "
-    SELECT at / 900000000 AS quarter, state, count(*) AS count
+    WITH zone AS MATERIALIZED (SELECT value ->> 'from' AS begin, value ->> 'until' AS until, value ->> 'offset' AS shift FROM json_each($5))
+    SELECT (at + shift) / 86400000000 AS day, state, count(*) AS count
     FROM (SELECT COALESCE(logical_date, run_after) AS at, state FROM dag_run
         WHERE dag_id = $1 AND run_after >= $2 AND run_after < $3 ORDER BY run_after DESC, key DESC LIMIT $4) AS r
+    LEFT JOIN zone ON at >= begin AND at < until
     GROUP BY 1, 2";
 pub(super) const FAILED_RUNS_SINCE: &str = "
     SELECT r.key, r.dag_id, r.run_id, r.run_type, r.state, r.logical_date, r.interval_start, r.interval_end, r.run_after,

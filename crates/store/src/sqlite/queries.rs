@@ -95,6 +95,16 @@ pub(super) const TASK_INSTANCES: &str = "
         t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
     FROM task_instance t JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
     WHERE t.run_key = $1 ORDER BY t.task_id, t.map_index";
+/// Those of some keys. `CROSS JOIN` keeps the keys outside.
+pub(super) const SOME_TASK_INSTANCES: &str = "
+    SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
+        t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,
+        t.pool_slots, t.queue, t.priority, t.note, t.rendered_map_index, t.blocked_by,
+        t.up_total, t.up_success, t.up_failed, t.up_skipped, t.up_upstream_failed, t.up_removed
+    FROM json_each($2) k CROSS JOIN task_instance t
+        ON t.run_key = $1 AND t.task_id = k.value ->> 'task_id' AND t.map_index = k.value ->> 'map_index'
+    JOIN dag_run r ON r.key = t.run_key JOIN dag_version v ON v.id = r.version_id
+    ORDER BY t.task_id, t.map_index";
 pub(super) const TASK_INSTANCE: &str = "
     SELECT t.run_key, t.task_id, t.map_index, r.dag_id, r.run_id, r.logical_date, r.run_after, r.version_id, v.number AS version_number,
         t.state, t.try_number, t.max_tries, t.queued_at, t.start_date, t.end_date, t.available_at, t.hostname, t.pid, t.pool,

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::{DagQuery, GridCell, HourCount, LineOf, ReportOutcome, Store, TaskSpan, Upcoming};
+use towpath_store::{DagQuery, GridCell, HourCount, LineOf, Report, ReportOutcome, Store, Upcoming, ZoneOffset};
 
 use crate::harness::{asks, both, claim_one, dag, ended, manual, sync, time, worker};
 
@@ -33,14 +33,9 @@ async fn a_grid_counts_instances_by_state(store: Store) {
     let [(7, cell)] = lines.as_slice() else { panic!("one cell of line 7: {lines:?}") };
     assert_eq!(key(cell), cells[0]);
     assert_eq!((cell.start_date, cell.end_date, cell.map_index), (Some(time(1)), Some(time(2)), -1));
-    let spans = store.task_spans(&[first.key, second.key]).await.expect("spans are read");
-    let span = |run_key, task_id: &str| TaskSpan {
-        run_key,
-        task_id: task_id.to_owned(),
-        start_date: time(1),
-        end_date: time(2),
-    };
-    assert_eq!(spans, [span(task.key.run_key, "a")]);
+    let both = store.grid_of_tasks(&[first.key, second.key], &["a", "c"]).await.expect("a grid is read");
+    assert_eq!(both.iter().map(|cell| cell.task_id.as_str()).collect::<Vec<_>>(), ["a", "a"]);
+    assert_eq!(store.grid_of_tasks(&[first.key], &[]).await.expect("nothing is asked"), []);
     let both = [of(0, "a"), of(0, "b"), of(1, "b")];
     let lines = store.grid_of_lines(&[other.key, task.key.run_key], &both).await.expect("a grid is read");
     let mut states: Vec<_> =
@@ -79,16 +74,25 @@ async fn runs_by_how_they_fare(store: Store) {
     assert_eq!(counts(1, 90_000).await, once);
     assert_eq!(counts(3_600, 3_600).await, once);
     assert_eq!(counts(3_601, 90_000).await, []);
-    let due = async |seconds: i64, limit| {
+    let due = async |seconds: i64, limit, covers: i64, offset| {
         let from = time(0) + TimeDelta::seconds(seconds);
-        let mut runs = store.run_counts("d", from..from + TimeDelta::hours(1), limit).await.expect("runs are counted");
+        let zone = ZoneOffset { from: time(0) + TimeDelta::seconds(covers), until: time(9_999), offset };
+        let due = from..from + TimeDelta::hours(1);
+        let mut runs = store.run_counts("d", due, &[zone], limit).await.expect("runs are counted");
         runs.sort_by_key(|run| run.state.to_string());
-        runs.into_iter().map(|run| (run.at.timestamp(), run.state, run.count)).collect::<Vec<_>>()
+        runs.into_iter().map(|run| (run.day, run.state, run.count)).collect::<Vec<_>>()
     };
-    let quarter = time(0).timestamp() / 900 * 900;
-    assert_eq!(due(0, 10).await, [(quarter, RunState::Failed, 1), (quarter, live.state, 1)]);
-    assert_eq!(due(0, 1).await, [(quarter, live.state, 1)]);
-    assert_eq!(due(1, 10).await, []);
+    let day = Some(time(0).date_naive());
+    assert_eq!(due(0, 10, 0, 0).await, [(day, RunState::Failed, 1), (day, live.state, 1)]);
+    assert_eq!(due(0, 1, 0, 0).await, [(day, live.state, 1)]);
+    assert_eq!(due(1, 10, 0, 0).await, []);
+    // In the far west it is the day before, in the far east the next at some hour.
+    let seconds = i32::try_from(time(0).timestamp().rem_euclid(86_400)).expect("a day is short");
+    assert_eq!(due(0, 1, 0, -seconds).await, [(day, live.state, 1)]);
+    assert_eq!(due(0, 1, 0, -seconds - 1).await, [(day.and_then(|day| day.pred_opt()), live.state, 1)]);
+    assert_eq!(due(0, 1, 0, 86_400 - seconds).await, [(day.and_then(|day| day.succ_opt()), live.state, 1)]);
+    // Nobody asked for that time.
+    assert_eq!(due(0, 1, 1, 0).await, [(None, live.state, 1)]);
     assert_eq!(store.dag_totals().await.expect("DAGs are counted"), (1, 0));
     store.set_paused("d", true, time(9)).await.expect("a DAG is paused");
     assert_eq!(store.dag_totals().await.expect("DAGs are counted"), (1, 1));
@@ -138,4 +142,41 @@ async fn dags_by_what_people_know(store: Store) {
     assert_eq!(store.upcoming(10).await.expect("what comes next is read"), Vec::<Upcoming>::new());
 }
 
-both!(a_grid_counts_instances_by_state, runs_by_how_they_fare, dags_by_what_people_know);
+async fn parts_of_a_run(store: Store) {
+    sync(&store, dag("d", &[("one", "bash", &[]), ("two", "bash", &[]), ("last", "bash", &["one", "two"])], |_| {}))
+        .await;
+    let run = manual(&store, "d").await;
+    let worker = worker(&store).await;
+    // The second to end took longer.
+    for seconds in [2, 9] {
+        let task = claim_one(&store, worker).await;
+        let end = Report { ended_at: time(seconds), ..ended(&task, ReportOutcome::Success) };
+        store.report(&[end], &[], &asks(worker, 0), time(seconds)).await.expect("a report is taken");
+    }
+    let states = store.states_of_run(run.key).await.expect("states are read");
+    let told: Vec<_> = states.iter().map(|it| (it.task_id.as_str(), it.map_index, it.state, it.try_number)).collect();
+    assert_eq!(told.len(), 3);
+    assert_eq!((told[0].0, told[0].1), ("last", -1));
+    assert_eq!(told[1], ("one", -1, TaskState::Success, 1));
+    assert_eq!(told[2], ("two", -1, TaskState::Success, 1));
+    assert_eq!(store.states_of_run(-1).await.expect("nothing is there"), []);
+    let some = [("two", -1), ("gone", -1), ("one", -1), ("one", 3)];
+    let found = store.some_task_instances(run.key, &some).await.expect("they are read");
+    let all = store.task_instances(run.key).await.expect("they are read");
+    assert_eq!(found, all[1..], "as all are read, in the same order");
+    let slowest =
+        async |text, limit, offset| store.slowest_tasks(run.key, text, limit, offset).await.expect("tasks are read");
+    let order = slowest("", 9, 0).await;
+    assert_eq!(order.len(), 3);
+    assert_eq!(order[2], "last", "it has not succeeded");
+    let took = |task_id: &str| {
+        let instance = all.iter().find(|it| it.key.task_id == task_id).expect("it is there");
+        instance.end_date.zip(instance.start_date).map(|(end, start)| end - start)
+    };
+    assert!(took(&order[0]) > took(&order[1]));
+    assert_eq!(slowest("", 1, 1).await, order[1..2]);
+    assert_eq!(slowest("w", 9, 0).await, ["two"]);
+    assert_eq!(slowest("%", 9, 0).await, Vec::<String>::new());
+}
+
+both!(a_grid_counts_instances_by_state, parts_of_a_run, runs_by_how_they_fare, dags_by_what_people_know);

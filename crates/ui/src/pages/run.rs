@@ -11,8 +11,9 @@ use serde_json::Value;
 use strum::IntoEnumIterator;
 use towpath_model::dag::Dag;
 use towpath_model::state::TaskState;
-use towpath_store::{DeadlineRecord, Reason, RunRecord, TaskInstanceRecord};
+use towpath_store::{DeadlineRecord, Other, Reason, RunRecord, TaskInstanceRecord};
 
+use super::dag::grid::urgency;
 use super::{find_run, html};
 use crate::frame::{Crumb, Frame};
 use crate::view::json::pretty;
@@ -22,8 +23,8 @@ use crate::view::text::{count, plural, shown};
 use crate::view::why;
 use crate::{Result, State, links};
 
-/// Task instances in the table.
-const ROWS: usize = 500;
+/// Task instances in one part of the table.
+const ROWS: usize = 250;
 /// Failed task instances named at the top.
 const FAILED: usize = 5;
 
@@ -32,6 +33,8 @@ const FAILED: usize = 5;
 pub(crate) struct Params {
     /// Only task instances in this state.
     state: String,
+    /// The first task instance of the part that is shown.
+    from: usize,
 }
 
 #[derive(Template)]
@@ -56,7 +59,10 @@ struct RunPage {
     failed: Vec<Row>,
     counts: Vec<Count>,
     rows: Vec<Row>,
-    left_out: Option<String>,
+    earlier: Option<String>,
+    more: Option<(String, String)>,
+    /// The first of many are those that need somebody.
+    is_sorted: bool,
 }
 
 /// How many task instances are in a state, with the way to see only those.
@@ -90,19 +96,34 @@ pub(crate) async fn get(
     let run = find_run(&state, &dag_id, &run_id).await?;
     let dag = state.store.dag_of_version(run.version_id).await?;
     let told = state.store.run_facts(&run, now).await?;
-    let mut instances = state.store.task_instances(run.key).await?;
-    in_order(&mut instances, &dag);
+    let all = state.store.states_of_run(run.key).await?;
     let only: Option<TaskState> = params.state.parse().ok();
-    let mut by_task: HashMap<&str, Vec<&TaskInstanceRecord>> = HashMap::new();
-    for instance in &instances {
-        by_task.entry(&instance.key.task_id).or_default().push(instance);
+    let (wanted, is_sorted) = in_order(&all, &dag, only);
+    let part = wanted.get(params.from..).unwrap_or_default();
+    let left = part.len().saturating_sub(ROWS);
+    let part = &part[..part.len() - left];
+    let failed: Vec<&Other> = all.iter().filter(|it| it.state == TaskState::Failed).take(FAILED).collect();
+    let keys: Vec<(&str, i32)> = part.iter().chain(&failed).map(|it| (it.task_id.as_str(), it.map_index)).collect();
+    let instances = state.store.some_task_instances(run.key, &keys).await?;
+    let by_key: HashMap<(&str, i32), &TaskInstanceRecord> =
+        instances.iter().map(|it| ((it.key.task_id.as_str(), it.key.map_index), it)).collect();
+    let mut by_task: HashMap<&str, Vec<&Other>> = HashMap::new();
+    if instances.iter().any(|it| !it.state.is_finished() || it.try_number == 0) {
+        for other in &all {
+            by_task.entry(&other.task_id).or_default().push(other);
+        }
     }
-    let row = |instance: &TaskInstanceRecord| {
+    // One that has been deleted since is left out.
+    let row = |other: &&Other| {
+        let instance = by_key.get(&(other.task_id.as_str(), other.map_index))?;
         let why = why::beside(instance, &told.task_among(instance, &by_task), now);
-        Row::new(instance, &run, &dag, why, now)
+        Some(Row::new(instance, &run, &dag, why, now))
     };
-    let wanted = || instances.iter().filter(|it| only.is_none_or(|state| it.state == state));
-    let left_out = wanted().count().saturating_sub(ROWS);
+    let href = links::run(&dag_id, &run_id);
+    let at = |from: usize| {
+        let from = if from == 0 { String::new() } else { from.to_string() };
+        links::query(&href, &[("state", only.map(<&str>::from).unwrap_or_default()), ("from", &from)])
+    };
     let crumbs = vec![Crumb::dags(), Crumb::link(&dag_id, links::dag(&dag_id)), Crumb::here(&run_id)];
     html(&RunPage {
         frame: Frame::new(&state, now, crumbs, !run.state.is_finished()).await.of_dag(dag.spec()),
@@ -110,7 +131,7 @@ pub(crate) async fn get(
         run_id: shown(&run_id),
         dag_id: shown(&dag_id),
         dag_href: links::dag(&dag_id),
-        href: links::run(&dag_id, &run_id),
+        href: href.clone(),
         run_query: links::query("", &[("run", &run_id)]),
         is_over: run.state.is_finished(),
         state: run.state.into(),
@@ -120,23 +141,38 @@ pub(crate) async fn get(
         took: took(run.start_date, run.end_date, now),
         note: run.note.as_deref().map(shown).unwrap_or_default(),
         conf: (!run.conf.is_empty()).then(|| pretty(&Value::Object(run.conf.clone()))),
-        failed: instances.iter().filter(|it| it.state == TaskState::Failed).take(FAILED).map(row).collect(),
-        counts: counts(&instances, &run, only),
-        rows: wanted().take(ROWS).map(row).collect(),
-        left_out: (left_out > 0).then(|| plural(left_out as u64, "more task instance", "more task instances")),
+        failed: failed.iter().filter_map(row).collect(),
+        counts: counts(&all, &run, only),
+        rows: part.iter().filter_map(row).collect(),
+        earlier: (params.from > 0).then(|| at(params.from.saturating_sub(ROWS))),
+        more: (left > 0)
+            .then(|| (plural(left as u64, "more task instance", "more task instances"), at(params.from + ROWS))),
+        is_sorted,
     })
 }
 
-/// As the work flows; what is no longer in the DAG comes last.
-fn in_order(instances: &mut [TaskInstanceRecord], dag: &Dag) {
+/// Those to show, as the work flows; what is no longer in the DAG comes last. Of more than fit into one part those
+/// come first that need somebody, and whether that is so.
+fn in_order<'a>(all: &'a [Other], dag: &Dag, only: Option<TaskState>) -> (Vec<&'a Other>, bool) {
     let mut place = vec![usize::MAX; dag.tasks().len()];
     for (position, index) in dag.topological().iter().enumerate() {
         place[*index] = position;
     }
-    instances.sort_by_cached_key(|it| {
-        let position = dag.index_of(&it.key.task_id).map_or(usize::MAX, |index| place[index]);
-        (position, it.key.task_id.clone(), it.key.map_index)
-    });
+    let wanted: Vec<&Other> = all.iter().filter(|it| only.is_none_or(|state| it.state == state)).collect();
+    let is_sorted = wanted.len() > ROWS && only.is_none();
+    // By id they are already, so that those of a task have one place.
+    let mut last: Option<(&str, usize)> = None;
+    let mut keyed: Vec<(u8, usize, &Other)> = Vec::with_capacity(wanted.len());
+    for it in wanted {
+        let position = match last {
+            Some((task_id, position)) if task_id == it.task_id => position,
+            _ => dag.index_of(&it.task_id).map_or(usize::MAX, |index| place[index]),
+        };
+        last = Some((&it.task_id, position));
+        keyed.push((if is_sorted { 9 - urgency(it.state) } else { 0 }, position, it));
+    }
+    keyed.sort_by_key(|(rank, position, _)| (*rank, *position));
+    (keyed.into_iter().map(|(_, _, it)| it).collect(), is_sorted)
 }
 
 /// What keeps the run from starting or going on; that it runs or is over stands beside it.
@@ -171,12 +207,16 @@ fn facts(run: &RunRecord, deadlines: &[DeadlineRecord]) -> Vec<(&'static str, St
     facts
 }
 
-fn counts(instances: &[TaskInstanceRecord], run: &RunRecord, only: Option<TaskState>) -> Vec<Count> {
+fn counts(all: &[Other], run: &RunRecord, only: Option<TaskState>) -> Vec<Count> {
     let href = links::run(&run.dag_id, &run.run_id);
+    let mut numbers: HashMap<TaskState, usize> = HashMap::new();
+    for it in all {
+        *numbers.entry(it.state).or_default() += 1;
+    }
     TaskState::iter()
         .filter_map(|state| {
             let is_on = only == Some(state);
-            let number = instances.iter().filter(|it| it.state == state).count();
+            let number = numbers.get(&state).copied().unwrap_or_default();
             (number > 0 || is_on).then(|| Count {
                 state: state.into(),
                 count: count(number),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use towpath_store::{AssetRecord, AssetReference, AssetRole};
 
 use crate::links;
-use crate::pages::dag::graph::{MARGIN, SIZES, cut, path, without_cycles};
+use crate::pages::dag::plan::{MARGIN, SIZES, cut, path, without_cycles};
 use crate::view::layers;
 use crate::view::text::shown;
 

@@ -1,16 +1,19 @@
 //! A year of outcomes, a square for each day.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use askama::Template;
 use axum::extract::{self, Path, Query};
 use axum::response::Html;
-use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 use serde::Deserialize;
 use towpath_model::state::RunState;
+use towpath_store::ZoneOffset;
 
 use super::super::html;
-use super::{Head, load};
+use super::{Head, load, newest_runs};
 use crate::frame::Frame;
 use crate::view::state::Badge;
 use crate::view::text::plural;
@@ -67,19 +70,17 @@ pub(crate) async fn get(
     let now = state.clock.now();
     let loaded = load(&state, &dag_id, "Calendar", now).await?;
     let zone = loaded.dag.spec().timezone;
-    let newest = state.store.run_stats(std::slice::from_ref(&dag_id), 1).await?.remove(&dag_id).unwrap_or_default();
+    let newest = newest_runs(&state, &dag_id, 1).await?;
     let newest = newest.first().map_or(now, |run| run.logical_date.unwrap_or(run.run_after));
     let this_year = now.with_timezone(&zone).year();
     let year = params.year.unwrap_or_else(|| newest.with_timezone(&zone).year()).clamp(1970, 9_000);
-    let begin = zone.with_ymd_and_hms(year, 1, 1, 0, 0, 0).earliest().map_or(now, |time| time.to_utc());
+    let begin = midnight(zone, first_day(year));
+    let offsets = offsets(zone, begin..midnight(zone, first_day(year + 1)));
     // A run is due after its logical date, at the latest a year later for what runs once a year.
-    let runs = state.store.run_counts(&dag_id, begin..begin + TimeDelta::days(2 * 366), RUNS).await?;
+    let runs = state.store.run_counts(&dag_id, begin..begin + TimeDelta::days(2 * 366), &offsets, RUNS).await?;
     let mut by_day: BTreeMap<NaiveDate, Vec<(RunState, u32)>> = BTreeMap::new();
     for run in &runs {
-        let day = run.at.with_timezone(&zone).date_naive();
-        if day.year() != year {
-            continue;
-        }
+        let Some(day) = run.day else { continue };
         let counts = by_day.entry(day).or_default();
         match counts.iter_mut().find(|(state, _)| *state == run.state) {
             Some((_, count)) => *count += run.count,
@@ -101,6 +102,37 @@ pub(crate) async fn get(
         now,
         head: loaded.head,
     })
+}
+
+/// When a day begins.
+fn midnight(zone: Tz, day: NaiveDate) -> DateTime<Utc> {
+    // Where clocks are put forward at midnight, the day begins an hour later.
+    let hours = (0..24).filter_map(|hour| day.and_hms_opt(hour, 0, 0));
+    let begin = hours.filter_map(|time| zone.from_local_datetime(&time).earliest()).next();
+    begin.map_or_else(|| day.and_time(NaiveTime::MIN).and_utc(), |time| time.to_utc())
+}
+
+/// How far the clocks of the zone are from UTC, from change to change. Changes are at whole quarters of an hour.
+fn offsets(zone: Tz, times: Range<DateTime<Utc>>) -> Vec<ZoneOffset> {
+    let offset = |time: DateTime<Utc>| time.with_timezone(&zone).offset().fix().local_minus_utc();
+    let mut out: Vec<ZoneOffset> = Vec::new();
+    let mut from = times.start;
+    while from < times.end {
+        let shift = offset(from);
+        // A day at a time to where it differs, then a quarter at a time.
+        let step = |from: DateTime<Utc>, step: TimeDelta| {
+            let mut until = from;
+            while until < times.end && offset(until) == shift {
+                until += step;
+            }
+            until
+        };
+        let day = step(from, TimeDelta::days(1));
+        let until = step((day - TimeDelta::days(1)).max(from), TimeDelta::minutes(15)).min(times.end);
+        out.push(ZoneOffset { from, until, offset: shift });
+        from = until;
+    }
+    out
 }
 
 fn first_day(year: i32) -> NaiveDate {
@@ -179,6 +211,28 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_change() {
+        let of = |zone: &str, year: i32| {
+            let zone: Tz = zone.parse().unwrap();
+            let year = midnight(zone, first_day(year))..midnight(zone, first_day(year + 1));
+            offsets(zone, year.clone())
+                .windows(2)
+                .map(|pair| {
+                    assert_eq!(pair[0].until, pair[1].from);
+                    format!("{} {}", pair[1].from.format("%m-%d %H:%M"), pair[1].offset / 60)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("UTC", 2026), Vec::<String>::new());
+        assert_eq!(of("Europe/Berlin", 2026), ["03-29 01:00 120", "10-25 01:00 60"]);
+        assert_eq!(of("Australia/Lord_Howe", 2026), ["04-04 15:00 630", "10-03 15:30 660"]);
+        // The day began at 01:00.
+        assert_eq!(of("America/Sao_Paulo", 2018), ["02-18 02:00 -180", "11-04 03:00 -120"]);
+        let day = NaiveDate::from_ymd_opt(2018, 11, 4).unwrap();
+        assert_eq!(midnight(chrono_tz::America::Sao_Paulo, day).format("%H:%M").to_string(), "03:00");
+    }
 
     #[test]
     fn days_have_their_places() {

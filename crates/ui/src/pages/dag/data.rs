@@ -15,7 +15,7 @@ use towpath_store::{Left, LeftBy, RunRecord, TaskKey};
 use super::super::data::OPERATORS_OF_DATA;
 use super::super::html;
 use super::grid::urgency;
-use super::{Choice, Head, choices, chosen_run, load};
+use super::{Choice, Head, Shown, load_run};
 use crate::frame::Frame;
 use crate::view::state::Badge;
 use crate::view::text::{count, cut, plural, shown, size};
@@ -45,7 +45,7 @@ struct Page {
     now: DateTime<Utc>,
     head: Head,
     choices: Vec<Choice>,
-    run: Option<(String, String, Badge)>,
+    run: Option<Shown>,
     rows: Vec<Row>,
     left_out: Option<String>,
     is_partial: bool,
@@ -76,26 +76,24 @@ pub(crate) async fn get(
     Query(params): Query<Params>,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
-    let loaded = load(&state, &dag_id, "Data", now).await?;
-    let run = chosen_run(&state, &dag_id, &params.run).await?;
+    let of = load_run(&state, &dag_id, &params.run, "Data", now).await?;
     let mut page = Page {
-        frame: loaded.frame,
         now,
-        choices: choices(&state, &dag_id, run.as_ref()).await?,
-        head: loaded.head,
-        run: None,
+        run: of.shown(),
+        frame: of.frame,
+        choices: of.choices,
+        head: of.head,
         rows: Vec::new(),
         left_out: None,
         is_partial: false,
     };
-    if let Some(run) = run {
-        let dag = state.store.dag_of_version(run.version_id).await?;
+    if let Some(run) = of.run {
+        let dag = of.dag;
         // Those that only run commands may have XComs by the thousand.
         let is_asked = |task_id: &str| dag.task(task_id).is_none_or(|task| may_leave_data(&task.operator));
         let (left, is_partial) = state.store.data_of_run(&run, is_asked, SETS).await?;
         page.is_partial = is_partial;
         (page.rows, page.left_out) = rows(&state, &run, &dag, &left).await?;
-        page.run = Some((links::run(&run.dag_id, &run.run_id), shown(&run.run_id), run.state.into()));
     }
     html(&page)
 }

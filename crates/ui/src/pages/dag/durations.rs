@@ -4,30 +4,39 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{self, Path};
+use axum::extract::{self, Path, Query};
 use axum::response::Html;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use towpath_model::dag::Dag;
 use towpath_model::duration::humanize;
-use towpath_store::{RunFilter, RunRecord, TaskSpan};
+use towpath_model::state::TaskState;
+use towpath_store::{GridCell, RunRecord};
 
 use super::super::html;
-use super::{Head, load};
+use super::{Head, load, newest_runs};
 use crate::frame::Frame;
 use crate::view::moment::span;
 use crate::view::state::Badge;
-use crate::view::text::{plural, shown};
+use crate::view::text::shown;
 use crate::{Result, State, links};
 
 /// Runs that are compared.
 const RUNS: u32 = 50;
-/// Task instances that are compared.
-const INSTANCES: u32 = 10_000;
-/// Tasks in the table.
-const TASKS: usize = 300;
+/// Tasks in one part of the table.
+const TASKS: u32 = 100;
 /// Sizes of the pictures, in pixels.
 const HEIGHT: f64 = 120.0;
 const LINE: (f64, f64) = (160.0, 22.0);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Params {
+    /// Part of the ids of the tasks to show.
+    task: String,
+    /// The first task of the part that is shown.
+    from: u32,
+}
 
 #[derive(Template)]
 #[template(path = "dag/durations.html")]
@@ -38,8 +47,12 @@ struct Page {
     bars: Vec<Bar>,
     longest: String,
     median: Option<(u32, String)>,
+    task_filter: String,
     rows: Vec<Row>,
-    left_out: Option<String>,
+    /// The run by which tasks have their places in parts, where there is more than one part.
+    sorted_by: Option<(String, String)>,
+    earlier: Option<String>,
+    more: Option<String>,
 }
 
 struct Bar {
@@ -67,27 +80,36 @@ struct Row {
 pub(crate) async fn get(
     extract::State(state): extract::State<State>,
     Path(dag_id): Path<String>,
+    Query(params): Query<Params>,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
     let loaded = load(&state, &dag_id, "Durations", now).await?;
-    // Of very many tasks fewer runs are compared, so that the page stays quick.
-    let tasks = u32::try_from(loaded.dag.tasks().len()).unwrap_or(u32::MAX).max(1);
-    let limit = (INSTANCES / tasks).clamp(5, RUNS);
-    let filter = RunFilter { dag_id: Some(dag_id), newest_first: true, limit, ..RunFilter::default() };
-    let mut runs = state.store.some_runs(&filter).await?;
+    let mut runs = newest_runs(&state, &dag_id, RUNS).await?;
+    // Of many tasks those come first that took long in the newest run that is over.
+    let by = runs.iter().find(|run| run.state.is_finished()).or(runs.first());
+    let (filter, from) = (params.task.trim(), params.from);
+    let mut ids = match by {
+        Some(run) => state.store.slowest_tasks(run.key, &filter.to_lowercase(), TASKS + 1, from).await?,
+        None => Vec::new(),
+    };
+    let has_more = ids.len() > TASKS as usize;
+    ids.truncate(TASKS as usize);
+    let sorted_by =
+        by.filter(|_| has_more || from > 0).map(|run| (links::run(&run.dag_id, &run.run_id), shown(&run.run_id)));
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
-    let spans = state.store.task_spans(&keys).await?;
-    let rows = rows(&loaded.dag, &runs, &spans);
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let cells = state.store.grid_of_tasks(&keys, &ids).await?;
+    let part = |from: u32| {
+        let from = if from == 0 { String::new() } else { from.to_string() };
+        links::query(&format!("{}/durations", loaded.head.href), &[("task", filter), ("from", &from)])
+    };
     let spans: Vec<Duration> = runs.iter().filter_map(|run| span(run.start_date, run.end_date, now)).collect();
     let longest = spans.iter().max().copied().unwrap_or_default();
     let middle = median(spans);
     let scale = |span: Duration| (span.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE) * HEIGHT) as u32;
-    let left = rows.len().saturating_sub(TASKS);
     html(&Page {
-        frame: loaded.frame,
         now,
-        head: loaded.head,
         bars: runs
             .iter()
             .enumerate()
@@ -107,8 +129,13 @@ pub(crate) async fn get(
             .collect(),
         longest: humanize(longest),
         median: middle.map(|middle| (HEIGHT as u32 - scale(middle), humanize(middle))),
-        left_out: (left > 0).then(|| plural(left as u64, "more task", "more tasks")),
-        rows: rows.into_iter().take(TASKS).collect(),
+        task_filter: shown(filter),
+        rows: rows(&loaded.dag, &runs, &cells),
+        sorted_by,
+        earlier: (from > 0).then(|| part(from.saturating_sub(TASKS))),
+        more: has_more.then(|| part(from + TASKS)),
+        frame: loaded.frame,
+        head: loaded.head,
     })
 }
 
@@ -118,12 +145,15 @@ fn median(mut spans: Vec<Duration>) -> Option<Duration> {
 }
 
 /// Tasks that have succeeded, the slowest first.
-fn rows(dag: &Dag, runs: &[RunRecord], spans: &[TaskSpan]) -> Vec<Row> {
+fn rows(dag: &Dag, runs: &[RunRecord], cells: &[GridCell]) -> Vec<Row> {
     let place: HashMap<i64, usize> = runs.iter().enumerate().map(|(at, run)| (run.key, at)).collect();
     let mut by_task: HashMap<&str, Vec<(usize, Duration)>> = HashMap::new();
-    for task in spans {
-        if let (Some(at), Ok(span)) = (place.get(&task.run_key), (task.end_date - task.start_date).to_std()) {
-            by_task.entry(&task.task_id).or_default().push((*at, span));
+    for cell in cells.iter().filter(|cell| cell.state == TaskState::Success && cell.try_number > 0) {
+        let (Some(at), Some((start, end))) = (place.get(&cell.run_key), cell.start_date.zip(cell.end_date)) else {
+            continue;
+        };
+        if let Ok(span) = (end - start).to_std() {
+            by_task.entry(&cell.task_id).or_default().push((*at, span));
         }
     }
     let mut rows: Vec<(Duration, Row)> = by_task

@@ -13,7 +13,7 @@ use towpath_store::{GridCell, RunRecord};
 
 use super::super::html;
 use super::grid::urgency;
-use super::{Choice, Head, choices, chosen_run, load};
+use super::{Choice, Head, Shown, load_run};
 use crate::frame::Frame;
 use crate::view::moment::took;
 use crate::view::state::Badge;
@@ -40,7 +40,7 @@ struct Page {
     now: DateTime<Utc>,
     head: Head,
     choices: Vec<Choice>,
-    run: Option<(String, String, Badge)>,
+    run: Option<Shown>,
     ticks: Vec<String>,
     rows: Vec<Row>,
     left_out: Option<String>,
@@ -75,24 +75,22 @@ pub(crate) async fn get(
     Query(params): Query<Params>,
 ) -> Result<Html<String>> {
     let now = state.clock.now();
-    let loaded = load(&state, &dag_id, "Gantt", now).await?;
-    let run = chosen_run(&state, &dag_id, &params.run).await?;
+    let of = load_run(&state, &dag_id, &params.run, "Gantt", now).await?;
     let mut page = Page {
-        frame: loaded.frame,
         now,
-        choices: choices(&state, &dag_id, run.as_ref()).await?,
-        head: loaded.head,
-        run: None,
+        run: of.shown(),
+        frame: of.frame,
+        choices: of.choices,
+        head: of.head,
         ticks: Vec::new(),
         rows: Vec::new(),
         left_out: None,
         critical: String::new(),
     };
-    if let Some(run) = run {
-        let dag = state.store.dag_of_version(run.version_id).await?;
+    if let Some(run) = of.run {
         let cells = state.store.grid(&[run.key]).await?;
         let bars = bars(&cells);
-        let critical = critical(&dag, &bars, now);
+        let critical = critical(&of.dag, &bars, now);
         page.left_out = bars
             .len()
             .checked_sub(ROWS)
@@ -100,7 +98,6 @@ pub(crate) async fn get(
             .map(|left| plural(left as u64, "more task", "more tasks"));
         page.critical = critical_words(&bars, &critical, now);
         (page.ticks, page.rows) = chart(&run, &bars, &critical, now);
-        page.run = Some((links::run(&run.dag_id, &run.run_id), shown(&run.run_id), run.state.into()));
     }
     html(&page)
 }

@@ -9,6 +9,7 @@ pub(crate) mod durations;
 pub(crate) mod gantt;
 pub(crate) mod graph;
 pub(crate) mod grid;
+pub(crate) mod plan;
 pub(crate) mod runs;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::home::Broken;
 use crate::frame::{Crumb, Frame};
 use crate::view::moment::Moment;
 use crate::view::run::dot;
-use crate::view::state::Dot;
+use crate::view::state::{Badge, Dot};
 use crate::view::text::shown;
 use crate::{Error, Result, State, links};
 
@@ -138,12 +139,55 @@ impl Head {
     }
 }
 
-/// The run that a view is about: the one that is named, or the newest.
-pub(super) async fn chosen_run(state: &State, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>> {
+/// A tab that shows one run: the DAG as it was then, or as it is where there is no run.
+pub(super) struct OfRun {
+    pub(super) frame: Frame,
+    pub(super) head: Head,
+    pub(super) choices: Vec<Choice>,
+    pub(super) run: Option<RunRecord>,
+    /// Of the DAG.
+    pub(super) version_id: i64,
+    pub(super) dag: Arc<Dag>,
+}
+
+/// Address, id and state of the run that a tab shows.
+pub(super) type Shown = (String, String, Badge);
+
+impl OfRun {
+    pub(super) fn shown(&self) -> Option<Shown> {
+        let run = self.run.as_ref()?;
+        Some((links::run(&run.dag_id, &run.run_id), shown(&run.run_id), run.state.into()))
+    }
+}
+
+/// Reads what a tab about the run `run_id` shares with the others; about the newest where no run is named.
+pub(super) async fn load_run(
+    state: &State,
+    dag_id: &str,
+    run_id: &str,
+    tab: &'static str,
+    now: DateTime<Utc>,
+) -> Result<OfRun> {
+    let loaded = load(state, dag_id, tab, now).await?;
+    let run = chosen_run(state, dag_id, run_id).await?;
+    let dag = match &run {
+        Some(run) => state.store.dag_of_version(run.version_id).await?,
+        None => loaded.dag,
+    };
+    let choices = choices(state, dag_id, run.as_ref()).await?;
+    let version_id = run.as_ref().map_or(loaded.record.version_id, |run| run.version_id);
+    Ok(OfRun { frame: loaded.frame, head: loaded.head, choices, run, version_id, dag })
+}
+
+/// The newest runs, `limit` of them, newest first.
+pub(super) async fn newest_runs(state: &State, dag_id: &str, limit: u32) -> Result<Vec<RunRecord>> {
+    let filter = RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit, ..RunFilter::default() };
+    Ok(state.store.some_runs(&filter).await?)
+}
+
+async fn chosen_run(state: &State, dag_id: &str, run_id: &str) -> Result<Option<RunRecord>> {
     if run_id.is_empty() {
-        let filter =
-            RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 1, ..RunFilter::default() };
-        return Ok(state.store.some_runs(&filter).await?.pop());
+        return Ok(newest_runs(state, dag_id, 1).await?.pop());
     }
     let run = state.store.run(dag_id, run_id).await?;
     run.map(Some).ok_or_else(|| Error::no_such("run", run_id))
@@ -157,9 +201,8 @@ pub(super) struct Choice {
 }
 
 /// The newest runs to choose from, `chosen` among them.
-pub(super) async fn choices(state: &State, dag_id: &str, chosen: Option<&RunRecord>) -> Result<Vec<Choice>> {
-    let filter = RunFilter { dag_id: Some(dag_id.to_owned()), newest_first: true, limit: 25, ..RunFilter::default() };
-    let mut runs = state.store.some_runs(&filter).await?;
+async fn choices(state: &State, dag_id: &str, chosen: Option<&RunRecord>) -> Result<Vec<Choice>> {
+    let mut runs = newest_runs(state, dag_id, 25).await?;
     if let Some(chosen) = chosen.filter(|chosen| runs.iter().all(|run| run.key != chosen.key)) {
         runs.push(chosen.clone());
     }
