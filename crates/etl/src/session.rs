@@ -95,9 +95,7 @@ impl Resources {
         state = match self.joins {
             Joins::Hash => state.with_physical_optimizer_rule(Arc::new(InBuckets)),
             // Groupings in buckets of one plan compete for memory; a second try sorts, as DataFusion does by itself.
-            Joins::Sort => {
-                state.with_optimizer_rule(Arc::new(NotIn)).with_physical_optimizer_rule(Arc::new(Products))
-            }
+            Joins::Sort => state.with_optimizer_rule(Arc::new(NotIn)).with_physical_optimizer_rule(Arc::new(Products)),
         };
         let session = SessionContext::new_with_state(state.build());
         session.add_optimizer_rule(Arc::new(TwoLevels));

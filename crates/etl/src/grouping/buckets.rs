@@ -84,7 +84,7 @@ impl Bucket {
             Some((handle, mut writer)) => {
                 writer.finish()?;
                 drop(writer);
-                let reader = StreamReader::try_new(BufReader::new(open(&handle, &File::options().read(true))?), None)?;
+                let reader = StreamReader::try_new(BufReader::new(open(&handle, File::options().read(true))?), None)?;
                 Some((reader, handle))
             }
         };
@@ -171,7 +171,7 @@ impl Buckets {
         let waiting = MemoryConsumer::new(CONSUMER).register(self.context.memory_pool());
         while let Some(batch) = rows.next().await {
             let _timer = time.timer();
-            let batch = compact(batch?)?;
+            let batch = compact(&batch?)?;
             let bytes = size(&batch);
             if waiting.try_grow(bytes).is_err() {
                 self.end_round(&mut round, &waiting)?;
@@ -268,7 +268,7 @@ impl Buckets {
             Err(error) => Err(error),
         };
         let batch = match reduced {
-            Ok(reduced) => compact(concat_batches(&self.schema, &reduced)?)?,
+            Ok(reduced) => compact(&concat_batches(&self.schema, &reduced)?)?,
             // Where memory does not even suffice for this, the rows stay as they are, and go to disk as they are.
             Err(error) if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) => {
                 concat_batches(&self.schema, &batches)?
@@ -361,7 +361,7 @@ impl<'a> Round<'a> {
         let mut parts = Vec::new();
         for (index, places) in self.places.iter_mut().enumerate() {
             if !places.is_empty() {
-                parts.push((index, compact(interleave_record_batch(&batches, places)?)?));
+                parts.push((index, compact(&interleave_record_batch(&batches, places)?)?));
                 places.clear();
             }
         }
@@ -372,7 +372,7 @@ impl<'a> Round<'a> {
 }
 
 /// The same rows, without holding the buffers that they were taken from.
-fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     let own = |column: &ArrayRef| -> ArrayRef {
         match column.data_type() {
             DataType::Utf8View if !column.as_string_view().data_buffers().is_empty() => {

@@ -78,7 +78,10 @@ pub(super) struct Block {
 
 /// Plans that were made lately, by version and folded groups. What a version says never changes.
 #[derive(Debug, Clone, Default)]
-pub struct Plans(Arc<Mutex<VecDeque<(i64, String, Arc<Plan>)>>>);
+pub struct Plans(Arc<Mutex<VecDeque<Known>>>);
+
+/// A version of a DAG, which groups are folded, and where everything lies then.
+type Known = (i64, String, Arc<Plan>);
 
 impl Plans {
     /// `folded` are the groups that are not as they are at first.
