@@ -30,6 +30,9 @@ const ROUND_BYTES: usize = 8 * 1024 * 1024;
 /// Memory above which rows of one group are put together before all rows are there, bytes; a quarter of the pool where that is less.
 const REDUCE_ABOVE_BYTES: usize = 96 * 1024 * 1024;
 
+/// Small buckets are put together, and a table has a size even where there is little in it, bytes.
+const SMALL_TABLE_BYTES: usize = 1024 * 1024;
+
 /// A file that batches are written to; it is there as long as its handle.
 type Writing = (Arc<dyn SpillFile>, StreamWriter<BufWriter<File>>);
 
@@ -202,7 +205,7 @@ impl Buckets {
         let mut buckets = std::mem::take(buckets);
         // A table of a bucket has about three times the size of its rows, also of those on disk, and each partition makes one.
         let tables = buckets.iter().map(|bucket| bucket.held_bytes + bucket.spilled_bytes).max().unwrap_or_default();
-        let tables = tables.saturating_mul(3 * self.partitions);
+        let tables = tables.saturating_add(SMALL_TABLE_BYTES).saturating_mul(3 * self.partitions);
         while reservation.size().saturating_add(tables) > self.pool_bytes {
             let Some(largest) = largest(&buckets) else { break };
             self.spill(&mut buckets[largest], reservation)?;

@@ -71,7 +71,7 @@ async fn a_killed_process_leaves_the_old_rows() {
         let marker = folder.path().join("reached");
         let uri = db.file().map_or_else(|| db.url.clone(), |file| format!("sqlite:///{}", file.display()));
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "database::tests::a_killed_process_leaves_the_old_rows"])
+            .args(["--exact", "database::tests::ends::a_killed_process_leaves_the_old_rows"])
             .env(CHILD, format!("{uri}|{}", marker.display()))
             .stdout(std::process::Stdio::null())
             .spawn()

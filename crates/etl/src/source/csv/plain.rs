@@ -6,8 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringArray};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{Array, ArrayRef, StringBuilder};
 
 use super::super::records::Dialect;
 use super::{Column, misfit_row, typed};
@@ -64,18 +63,20 @@ impl<'a> Plain<'a> {
         column: &Column,
     ) -> Result<ArrayRef, (usize, String)> {
         let is_null = |text: &str| text.is_empty() || null_values.iter().any(|null| null == text);
-        let texts = rows.map(|row| {
-            let field = row * self.columns + index;
-            let start = field.checked_sub(1).map_or(0, |before| self.ends[before] as usize + 1);
-            let text = &self.text[start..self.ends[field] as usize];
-            (!is_null(text)).then_some(text)
-        });
-        if column.kind == DataType::Utf8 {
-            return Ok(Arc::new(texts.collect::<StringArray>()));
-        }
-        let texts: Vec<Option<&str>> = texts.collect();
+        let texts: Vec<Option<&str>> = rows
+            .map(|row| {
+                let field = row * self.columns + index;
+                let start = field.checked_sub(1).map_or(0, |before| self.ends[before] as usize + 1);
+                let text = &self.text[start..self.ends[field] as usize];
+                (!is_null(text)).then_some(text)
+            })
+            .collect();
         let Some(values) = parse::parse(&texts, &column.kind) else {
-            let array: ArrayRef = Arc::new(texts.iter().collect::<StringArray>());
+            // No more memory than the values need: whoever holds them counts it.
+            let bytes = texts.iter().flatten().map(|text| text.len()).sum();
+            let mut builder = StringBuilder::with_capacity(texts.len(), bytes);
+            texts.iter().for_each(|text| builder.append_option(*text));
+            let array: ArrayRef = Arc::new(builder.finish());
             return typed(&array, column);
         };
         let nulls = texts.iter().filter(|text| text.is_none()).count();
@@ -128,6 +129,7 @@ fn packed(word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::datatypes::DataType;
     use proptest::prelude::*;
 
     use super::*;
