@@ -106,16 +106,15 @@ impl Job {
         let mut result = self.carry_out(Joins::Hash, log, meter).await;
         // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
         // is to read as many rows as fit into memory.
-        // Groups of several steps that are held at once may need more than their parts of it, and sorted they need little.
+        let is_too_coarse = |error: &Error| error.message.contains(NOT_EVEN_ONE);
         if let Err(error) = &result
             && error.is_out_of_memory()
+            && (meter.has_hash_join() || is_too_coarse(error))
         {
             log(if meter.has_hash_join() {
                 "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)"
-            } else if error.message.contains(NOT_EVEN_ONE) {
-                "a batch of rows does not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
             } else {
-                "what is held does not fit into memory, so the task begins anew and sorts on disk (more `memory` is faster)"
+                "a batch of rows does not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
             });
             // The second plan may have all of the memory only when the first one has given back what it had.
             if !meter.start_over().await {

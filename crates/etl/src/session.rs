@@ -22,6 +22,10 @@ const BASE_BYTES: u64 = 96 * 1024 * 1024;
 /// The smallest pool that is of any use.
 const LEAST_POOL_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Below this pool groups are sorted on disk, as DataFusion does by itself: buckets need room for a table in each partition. A second
+/// try sorts as well.
+const LEAST_FOR_BUCKETS_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What a task may use.
 #[derive(Debug, Clone)]
 pub(crate) struct Resources {
@@ -31,6 +35,8 @@ pub(crate) struct Resources {
     /// A folder of the attempt's own.
     pub(crate) scratch: PathBuf,
     pub(crate) joins: Joins,
+    /// Groups are put together in buckets.
+    pub(crate) in_buckets: bool,
 }
 
 /// How rows are joined.
@@ -55,6 +61,7 @@ impl Resources {
             cores: cores.unwrap_or(available).clamp(1, 256),
             scratch,
             joins,
+            in_buckets: joins == Joins::Hash && pool >= LEAST_FOR_BUCKETS_BYTES,
         }
     }
 
@@ -92,11 +99,12 @@ impl Resources {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
         let mut state =
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
-        state = match self.joins {
-            Joins::Hash => state.with_physical_optimizer_rule(Arc::new(InBuckets)),
-            // Groupings in buckets of one plan compete for memory; a second try sorts, as DataFusion does by itself.
-            Joins::Sort => state.with_optimizer_rule(Arc::new(NotIn)).with_physical_optimizer_rule(Arc::new(Products)),
-        };
+        if self.in_buckets {
+            state = state.with_physical_optimizer_rule(Arc::new(InBuckets));
+        }
+        if self.joins == Joins::Sort {
+            state = state.with_optimizer_rule(Arc::new(NotIn)).with_physical_optimizer_rule(Arc::new(Products));
+        }
         let session = SessionContext::new_with_state(state.build());
         session.add_optimizer_rule(Arc::new(TwoLevels));
         session.add_optimizer_rule(Arc::new(KeysAsViews));

@@ -72,7 +72,8 @@ async fn check(data: &Arc<MemTable>, pool_bytes: usize, query: &str) -> Ran {
     let config = SessionConfig::new().with_target_partitions(3);
     let plain = SessionContext::new_with_config(config);
     let scratch = tempfile::tempdir().unwrap();
-    let resources = Resources { pool_bytes, cores: 3, scratch: scratch.path().to_owned(), joins: Joins::Hash };
+    let resources =
+        Resources { pool_bytes, cores: 3, scratch: scratch.path().to_owned(), joins: Joins::Hash, in_buckets: true };
     let own = resources.session(&Arc::new(Meter::default())).unwrap();
     for session in [&plain, &own] {
         session.register_table("t", Arc::clone(data) as _).unwrap();
@@ -134,7 +135,13 @@ async fn rows_of_one_group_are_put_together_instead_of_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_types_of_keys_stay() {
     let data = Arc::new(rows(10, 3, 1));
-    let resources = Resources { pool_bytes: 1 << 30, cores: 2, scratch: std::env::temp_dir(), joins: Joins::Hash };
+    let resources = Resources {
+        pool_bytes: 1 << 30,
+        cores: 2,
+        scratch: std::env::temp_dir(),
+        joins: Joins::Hash,
+        in_buckets: true,
+    };
     let own = resources.session(&Arc::new(Meter::default())).unwrap();
     own.register_table("t", data).unwrap();
     let query = "select t.short, upper(short), long, count(*) from t group by t.short, upper(short), long";
@@ -149,7 +156,13 @@ async fn names_and_types_of_keys_stay() {
 async fn who_asks_for_one_partition_only_gets_it() {
     use futures::StreamExt as _;
     let data = Arc::new(rows(20_000, 5_000, 2));
-    let resources = Resources { pool_bytes: 1 << 30, cores: 2, scratch: std::env::temp_dir(), joins: Joins::Hash };
+    let resources = Resources {
+        pool_bytes: 1 << 30,
+        cores: 2,
+        scratch: std::env::temp_dir(),
+        joins: Joins::Hash,
+        in_buckets: true,
+    };
     let own = resources.session(&Arc::new(Meter::default())).unwrap();
     own.register_table("t", data).unwrap();
     let plan = own.sql("select id, count(*) c from t group by id").await.unwrap().create_physical_plan().await.unwrap();
