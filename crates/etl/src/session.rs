@@ -107,7 +107,9 @@ impl Resources {
         }
         let session = SessionContext::new_with_state(state.build());
         session.add_optimizer_rule(Arc::new(TwoLevels));
-        session.add_optimizer_rule(Arc::new(KeysAsViews));
+        if self.in_buckets {
+            session.add_optimizer_rule(Arc::new(KeysAsViews));
+        }
         meter.attach(&session);
         Ok(session)
     }
