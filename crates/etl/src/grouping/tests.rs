@@ -1,5 +1,6 @@
 //! Grouping by buckets gives what DataFusion gives by itself, in memory and on disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch, StringArray};
@@ -67,14 +68,18 @@ fn spilled(plan: &Arc<dyn ExecutionPlan>) -> usize {
     own + plan.children().into_iter().map(spilled).sum::<usize>()
 }
 
+/// A session that groups in buckets, however small its pool is.
+fn session(pool_bytes: usize, cores: usize, scratch: &Path) -> SessionContext {
+    let resources = Resources { pool_bytes, cores, scratch: scratch.to_owned(), joins: Joins::Hash, in_buckets: true };
+    resources.session(&Arc::new(Meter::default())).unwrap()
+}
+
 /// Asks DataFusion alone and a session of ours with so much memory.
 async fn check(data: &Arc<MemTable>, pool_bytes: usize, query: &str) -> Ran {
     let config = SessionConfig::new().with_target_partitions(3);
     let plain = SessionContext::new_with_config(config);
     let scratch = tempfile::tempdir().unwrap();
-    let resources =
-        Resources { pool_bytes, cores: 3, scratch: scratch.path().to_owned(), joins: Joins::Hash, in_buckets: true };
-    let own = resources.session(&Arc::new(Meter::default())).unwrap();
+    let own = session(pool_bytes, 3, scratch.path());
     for session in [&plain, &own] {
         session.register_table("t", Arc::clone(data) as _).unwrap();
     }
@@ -135,14 +140,7 @@ async fn rows_of_one_group_are_put_together_instead_of_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_types_of_keys_stay() {
     let data = Arc::new(rows(10, 3, 1));
-    let resources = Resources {
-        pool_bytes: 1 << 30,
-        cores: 2,
-        scratch: std::env::temp_dir(),
-        joins: Joins::Hash,
-        in_buckets: true,
-    };
-    let own = resources.session(&Arc::new(Meter::default())).unwrap();
+    let own = session(1 << 30, 2, &std::env::temp_dir());
     own.register_table("t", data).unwrap();
     let query = "select t.short, upper(short), long, count(*) from t group by t.short, upper(short), long";
     let frame = own.sql(query).await.unwrap();
@@ -156,14 +154,7 @@ async fn names_and_types_of_keys_stay() {
 async fn who_asks_for_one_partition_only_gets_it() {
     use futures::StreamExt as _;
     let data = Arc::new(rows(20_000, 5_000, 2));
-    let resources = Resources {
-        pool_bytes: 1 << 30,
-        cores: 2,
-        scratch: std::env::temp_dir(),
-        joins: Joins::Hash,
-        in_buckets: true,
-    };
-    let own = resources.session(&Arc::new(Meter::default())).unwrap();
+    let own = session(1 << 30, 2, &std::env::temp_dir());
     own.register_table("t", data).unwrap();
     let plan = own.sql("select id, count(*) c from t group by id").await.unwrap().create_physical_plan().await.unwrap();
     let mut whole = 0;
