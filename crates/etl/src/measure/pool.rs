@@ -1,8 +1,8 @@
-//! A memory pool that remembers who has held how much.
+//! A memory pool that remembers who has held how much, and that keeps a part for those who cannot do without.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
@@ -13,39 +13,61 @@ struct Held {
     most: usize,
 }
 
+/// A part of the pool of this size is there for consumers that cannot go to disk.
+const PART_FOR_OTHERS: usize = 16;
+
 /// DataFusion's fair pool, with the peak of each kind of consumer.
+///
+/// That pool lets a consumer that can go to disk have everything while it is alone, and the next one its share besides. A consumer that
+/// cannot, such as a sum of one group, would then get nothing at all, depending on who came first. So those get a sixteenth of the pool
+/// in any case.
 #[derive(Debug)]
 pub(crate) struct MeteredPool {
     inner: FairSpillPool,
+    /// What consumers that cannot go to disk get in any case, bytes.
+    for_others: usize,
+    held: Mutex<AllHeld>,
+}
+
+#[derive(Debug, Default)]
+struct AllHeld {
     /// By the names of consumers, without their partitions.
-    held: Mutex<HashMap<String, Held>>,
+    kinds: HashMap<String, Held>,
+    /// What those hold that cannot go to disk, bytes.
+    by_others: usize,
 }
 
 impl MeteredPool {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { inner: FairSpillPool::new(bytes), held: Mutex::default() }
+        Self { inner: FairSpillPool::new(bytes), for_others: bytes / PART_FOR_OTHERS, held: Mutex::default() }
     }
 
     /// What the consumers of that name have held together at most.
     pub(super) fn peak(&self, kind: &str) -> usize {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).get(kind).map_or(0, |held| held.most)
+        self.lock().kinds.get(kind).map_or(0, |held| held.most)
     }
 
     /// Whether a consumer of that name has asked for memory, whether it got it or not.
     pub(super) fn has_asked(&self, kind: &str) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(kind)
+        self.lock().kinds.contains_key(kind)
     }
 
-    fn change(&self, reservation: &MemoryReservation, change: impl FnOnce(usize) -> usize) {
+    fn lock(&self) -> MutexGuard<'_, AllHeld> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(all: &mut AllHeld, reservation: &MemoryReservation, change: impl Fn(usize) -> usize) {
         let name = reservation.consumer().name();
         let kind = name.split(['[', '(']).next().unwrap_or(name).trim_end();
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if !held.contains_key(kind) {
-            held.insert(kind.to_owned(), Held::default());
+        if !all.kinds.contains_key(kind) {
+            all.kinds.insert(kind.to_owned(), Held::default());
         }
-        if let Some(held) = held.get_mut(kind) {
+        if let Some(held) = all.kinds.get_mut(kind) {
             held.now = change(held.now);
             held.most = held.most.max(held.now);
+        }
+        if !reservation.consumer().can_spill() {
+            all.by_others = change(all.by_others);
         }
     }
 }
@@ -71,17 +93,22 @@ impl MemoryPool for MeteredPool {
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         self.inner.grow(reservation, additional);
-        self.change(reservation, |now| now + additional);
+        Self::change(&mut self.lock(), reservation, |now| now + additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.inner.shrink(reservation, shrink);
-        self.change(reservation, |now| now.saturating_sub(shrink));
+        Self::change(&mut self.lock(), reservation, |now| now.saturating_sub(shrink));
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let grown = self.inner.try_grow(reservation, additional);
-        self.change(reservation, |now| if grown.is_ok() { now + additional } else { now });
+        let mut all = self.lock();
+        let mut grown = self.inner.try_grow(reservation, additional);
+        if grown.is_err() && !reservation.consumer().can_spill() && all.by_others + additional <= self.for_others {
+            self.inner.grow(reservation, additional);
+            grown = Ok(());
+        }
+        Self::change(&mut all, reservation, |now| if grown.is_ok() { now + additional } else { now });
         grown
     }
 
@@ -91,5 +118,34 @@ impl MemoryPool for MeteredPool {
 
     fn memory_limit(&self) -> MemoryLimit {
         self.inner.memory_limit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn consumers_that_cannot_spill_get_a_part_in_any_case() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(MeteredPool::new(1_600));
+        let join = MemoryConsumer::new("Join[0]").with_can_spill(true).register(&pool);
+        join.try_grow(1_600).unwrap();
+        let later = MemoryConsumer::new("Join[1]").with_can_spill(true).register(&pool);
+        later.try_grow(800).unwrap();
+        assert!(later.try_grow(1).is_err());
+        let sum = MemoryConsumer::new("AggregateStream[0]").register(&pool);
+        sum.try_grow(60).unwrap();
+        assert!(sum.try_grow(41).is_err(), "more than a sixteenth");
+        let other = MemoryConsumer::new("AggregateStream[1]").register(&pool);
+        other.try_grow(40).unwrap();
+        assert!(other.try_grow(1).is_err(), "all of them together");
+        drop(sum);
+        other.try_grow(60).unwrap();
+        drop((join, later));
+        other.try_grow(1_500).unwrap();
+        drop(other);
+        assert_eq!(pool.reserved(), 0);
     }
 }
