@@ -87,7 +87,7 @@ pub use explain::{
 pub use jobs::Heartbeat;
 pub use listing::{After, COUNT_LIMIT, Compare, Datum, Listing, RunField, TaskField, Test, XComField};
 pub use logs::{LogChunk, LogKey};
-pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunCount, Upcoming, ZoneOffset};
+pub use overview::{DagQuery, GridCell, HourCount, LineOf, RunCount, TaskDuration, Upcoming, ZoneOffset};
 pub use records::*;
 pub use staging::RunEnd;
 pub use wake::{Topic, Wakes};

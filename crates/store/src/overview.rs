@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -46,6 +47,24 @@ pub struct GridCell {
     pub start_date: Option<DateTime<Utc>>,
     /// When the last of them ended.
     pub end_date: Option<DateTime<Utc>>,
+}
+
+/// When a task instance ran.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) run_key: i64,
+    pub(crate) task_id: String,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) end: DateTime<Utc>,
+}
+
+/// How long a task took in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskDuration {
+    pub run_key: i64,
+    pub task_id: String,
+    /// From the first start to the last end of its instances.
+    pub duration: Duration,
 }
 
 /// That a task is told of in a line.
@@ -110,6 +129,7 @@ pub struct DagQuery {
 pub(crate) trait OverviewRows {
     async fn grid(&self, run_keys: &[i64]) -> Result<Vec<Instance>>;
     async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Instance>>;
+    async fn spans_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Span>>;
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>>;
     async fn slowest_tasks(&self, run_key: i64, text: &str, limit: u32, offset: u32) -> Result<Vec<String>>;
     async fn run_counts(
@@ -150,6 +170,17 @@ impl Store {
             return Ok(Vec::new());
         }
         Ok(cells(self.inner.backend.grid_of_tasks(run_keys, task_ids).await?))
+    }
+
+    /// How long those tasks took in those runs, where instances of them ran and succeeded; without an order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn durations_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<TaskDuration>> {
+        if run_keys.is_empty() || task_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(durations(self.inner.backend.spans_of_tasks(run_keys, task_ids).await?))
     }
 
     /// All task instances of a run, as narrow as can be: a list shows a part of them, which
@@ -287,6 +318,19 @@ impl Store {
     }
 }
 
+/// One for each task of a run; one that is mapped has many spans.
+fn durations(mut spans: Vec<Span>) -> Vec<TaskDuration> {
+    spans.sort_by(|a, b| (a.run_key, &a.task_id).cmp(&(b.run_key, &b.task_id)));
+    let of_a_task = spans.chunk_by_mut(|a, b| a.run_key == b.run_key && a.task_id == b.task_id);
+    of_a_task
+        .filter_map(|spans| {
+            let (start, end) = (spans.iter().map(|span| span.start).min()?, spans.iter().map(|span| span.end).max()?);
+            let task_id = std::mem::take(&mut spans[0].task_id);
+            Some(TaskDuration { run_key: spans[0].run_key, task_id, duration: (end - start).to_std().ok()? })
+        })
+        .collect()
+}
+
 /// One cell for each state that instances of a task are in.
 fn cells(mut instances: Vec<Instance>) -> Vec<GridCell> {
     // They come in this order from an index, mostly: to look whether they do takes no time.
@@ -318,4 +362,23 @@ fn cells(mut instances: Vec<Instance>) -> Vec<GridCell> {
         cell.end_date = cell.end_date.max(it.end_date);
     }
     cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_task_takes_from_its_first_start_to_its_last_end() {
+        let time = |seconds| DateTime::from_timestamp(seconds, 0).expect("a time");
+        let span = |run_key, task: &str, start, end| Span {
+            run_key,
+            task_id: task.into(),
+            start: time(start),
+            end: time(end),
+        };
+        let found = durations(vec![span(2, "a", 5, 7), span(1, "a", 3, 9), span(1, "b", 0, 1), span(1, "a", 2, 4)]);
+        let found: Vec<_> = found.iter().map(|it| (it.run_key, it.task_id.as_str(), it.duration.as_secs())).collect();
+        assert_eq!(found, [(1, "a", 7), (1, "b", 1), (2, "a", 2)]);
+    }
 }

@@ -1,14 +1,22 @@
 //! The statements of overviews, for PostgreSQL. `../sqlite/overview_sql.rs` has the same names in the same order.
 
-/// All task instances of those runs: to put them into groups costs more than to send them.
+/// All task instances of those runs, as one row of columns: each row costs more on its way to who asked than in the database.
 pub(super) const GRID: &str = "
-    SELECT run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at
+    SELECT array_agg(run_key), array_agg(task_id), array_agg(state), array_agg(map_index), array_agg(try_number),
+        array_agg(queued_at), array_agg(start_date), array_agg(end_date), array_agg(available_at)
     FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))";
 /// As `GRID`, of some tasks.
 pub(super) const GRID_OF_TASKS: &str = "
-    SELECT run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at
+    SELECT array_agg(run_key), array_agg(task_id), array_agg(state), array_agg(map_index), array_agg(try_number),
+        array_agg(queued_at), array_agg(start_date), array_agg(end_date), array_agg(available_at)
     FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
         AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))";
+/// When those tasks ran in those runs, where they succeeded; as one row of columns.
+pub(super) const SPANS_OF_TASKS: &str = "
+    SELECT array_agg(run_key), array_agg(task_id), array_agg(start_date), array_agg(end_date)
+    FROM task_instance WHERE run_key = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::bigint))
+        AND task_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))
+        AND state = 'success' AND try_number > 0 AND start_date IS NOT NULL AND end_date IS NOT NULL";
 /// One row for each line that tasks are told in and each state; a task may be in several.
 pub(super) const GRID_OF_LINES: &str = "
     SELECT l.line, t.run_key, min(t.task_id) AS task_id, t.state, count(*) AS count, min(t.map_index) AS map_index,

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::super::instances::instances;
+use super::super::instances::{instances, spans};
 use super::super::{Backend, Db, DbRow, overview_sql, queries};
 use super::{count, dags, json, reads, time, time_opt, word};
 use crate::Result;
 use crate::batch;
-use crate::overview::{DagQuery, GridCell, HourCount, Instance, LineOf, OverviewRows, RunCount, Upcoming, ZoneOffset};
+use crate::overview::{
+    DagQuery, GridCell, HourCount, Instance, LineOf, OverviewRows, RunCount, Span, Upcoming, ZoneOffset,
+};
 use crate::records::{DagRecord, Page, RunRecord};
 use crate::time::Ts;
 
@@ -86,6 +88,11 @@ impl OverviewRows for Backend {
     async fn grid_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Instance>> {
         let query = sqlx::query(overview_sql::GRID_OF_TASKS).bind(batch::json(run_keys)).bind(batch::json(task_ids));
         instances(&query.fetch_all(&self.readers).await?)
+    }
+
+    async fn spans_of_tasks(&self, run_keys: &[i64], task_ids: &[&str]) -> Result<Vec<Span>> {
+        let query = sqlx::query(overview_sql::SPANS_OF_TASKS).bind(batch::json(run_keys)).bind(batch::json(task_ids));
+        spans(&query.fetch_all(&self.readers).await?)
     }
 
     async fn grid_of_lines(&self, run_keys: &[i64], lines: &[LineOf<'_>]) -> Result<Vec<(usize, GridCell)>> {

@@ -8,6 +8,11 @@ pub(super) const GRID: &str = "
 pub(super) const GRID_OF_TASKS: &str = "
     SELECT json_group_array(json_array(run_key, task_id, state, map_index, try_number, queued_at, start_date, end_date, available_at))
     FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1)) AND task_id IN (SELECT value FROM json_each($2))";
+/// When those tasks ran in those runs, where they succeeded; as one row.
+pub(super) const SPANS_OF_TASKS: &str = "
+    SELECT json_group_array(json_array(run_key, task_id, start_date, end_date))
+    FROM task_instance WHERE run_key IN (SELECT value FROM json_each($1)) AND task_id IN (SELECT value FROM json_each($2))
+        AND state = 'success' AND try_number > 0 AND start_date IS NOT NULL AND end_date IS NOT NULL";
 /// One row for each line that tasks are told in and each state; a task may be in several. `CROSS JOIN` keeps
 /// the lines outside, so that instances are found by their key.
 pub(super) const GRID_OF_LINES: &str = "

@@ -1,8 +1,12 @@
 //! What overviews read: grids, times, what is live, and DAGs by what people know of them.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use towpath_model::state::{RunState, TaskState};
-use towpath_store::{DagQuery, GridCell, HourCount, LineOf, Report, ReportOutcome, Store, Upcoming, ZoneOffset};
+use towpath_store::{
+    DagQuery, GridCell, HourCount, LineOf, Report, ReportOutcome, Store, TaskDuration, Upcoming, ZoneOffset,
+};
 
 use crate::harness::{asks, both, claim_one, dag, ended, manual, sync, time, worker};
 
@@ -36,6 +40,10 @@ async fn a_grid_counts_instances_by_state(store: Store) {
     let both = store.grid_of_tasks(&[first.key, second.key], &["a", "c"]).await.expect("a grid is read");
     assert_eq!(both.iter().map(|cell| cell.task_id.as_str()).collect::<Vec<_>>(), ["a", "a"]);
     assert_eq!(store.grid_of_tasks(&[first.key], &[]).await.expect("nothing is asked"), []);
+    let spans = store.durations_of_tasks(&[first.key, second.key], &["a", "c"]).await.expect("durations are read");
+    let expected = TaskDuration { run_key: task.key.run_key, task_id: "a".into(), duration: Duration::from_secs(1) };
+    assert_eq!(spans, [expected]);
+    assert_eq!(store.durations_of_tasks(&[first.key], &["c"]).await.expect("durations are read"), []);
     let both = [of(0, "a"), of(0, "b"), of(1, "b")];
     let lines = store.grid_of_lines(&[other.key, task.key.run_key], &both).await.expect("a grid is read");
     let mut states: Vec<_> =

@@ -10,8 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use towpath_model::dag::Dag;
 use towpath_model::duration::humanize;
-use towpath_model::state::TaskState;
-use towpath_store::{GridCell, RunRecord};
+use towpath_store::{RunRecord, TaskDuration};
 
 use super::super::html;
 use super::{Head, load, newest_runs};
@@ -99,7 +98,7 @@ pub(crate) async fn get(
     runs.reverse();
     let keys: Vec<i64> = runs.iter().map(|run| run.key).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let cells = state.store.grid_of_tasks(&keys, &ids).await?;
+    let durations = state.store.durations_of_tasks(&keys, &ids).await?;
     let part = |from: u32| {
         let from = if from == 0 { String::new() } else { from.to_string() };
         links::query(&format!("{}/durations", loaded.head.href), &[("task", filter), ("from", &from)])
@@ -130,7 +129,7 @@ pub(crate) async fn get(
         longest: humanize(longest),
         median: middle.map(|middle| (HEIGHT as u32 - scale(middle), humanize(middle))),
         task_filter: shown(filter),
-        rows: rows(&loaded.dag, &runs, &cells),
+        rows: rows(&loaded.dag, &runs, &durations),
         sorted_by,
         earlier: (from > 0).then(|| part(from.saturating_sub(TASKS))),
         more: has_more.then(|| part(from + TASKS)),
@@ -145,15 +144,12 @@ fn median(mut spans: Vec<Duration>) -> Option<Duration> {
 }
 
 /// Tasks that have succeeded, the slowest first.
-fn rows(dag: &Dag, runs: &[RunRecord], cells: &[GridCell]) -> Vec<Row> {
+fn rows(dag: &Dag, runs: &[RunRecord], durations: &[TaskDuration]) -> Vec<Row> {
     let place: HashMap<i64, usize> = runs.iter().enumerate().map(|(at, run)| (run.key, at)).collect();
     let mut by_task: HashMap<&str, Vec<(usize, Duration)>> = HashMap::new();
-    for cell in cells.iter().filter(|cell| cell.state == TaskState::Success && cell.try_number > 0) {
-        let (Some(at), Some((start, end))) = (place.get(&cell.run_key), cell.start_date.zip(cell.end_date)) else {
-            continue;
-        };
-        if let Ok(span) = (end - start).to_std() {
-            by_task.entry(&cell.task_id).or_default().push((*at, span));
+    for it in durations {
+        if let Some(at) = place.get(&it.run_key) {
+            by_task.entry(&it.task_id).or_default().push((*at, it.duration));
         }
     }
     let mut rows: Vec<(Duration, Row)> = by_task
