@@ -29,6 +29,8 @@ use crate::target;
 
 /// What DataFusion says of an operator that had not room for its first batch of rows: it cannot put aside what it does not have yet.
 const NOT_EVEN_ONE: &str = "with 0.0 B already allocated";
+/// Who asks for memory to merge what a sort has in memory, before that goes to disk. With smaller batches it needs less.
+const MERGE: &str = "ExternalSorterMerge";
 
 /// What a process is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +108,7 @@ impl Job {
         let mut result = self.carry_out(Joins::Hash, log, meter).await;
         // A join by hash is faster, and whether its smaller side fits is only known when it has been read. What it costs to find out
         // is to read as many rows as fit into memory.
-        let is_too_coarse = |error: &Error| error.message.contains(NOT_EVEN_ONE);
+        let is_too_coarse = |error: &Error| error.message.contains(NOT_EVEN_ONE) || error.message.contains(MERGE);
         if let Err(error) = &result
             && error.is_out_of_memory()
             && (meter.has_hash_join() || is_too_coarse(error))

@@ -94,7 +94,9 @@ impl Resources {
         // Views share buffers of a megabyte, which a small batch is charged with as a whole.
         options.sql_parser.map_string_types_to_utf8view = self.joins == Joins::Hash;
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]));
-        let pool = Arc::new(MeteredPool::new(self.pool_bytes));
+        // A sort merges what it has in memory before it goes to disk, which is the way out of the second try.
+        let for_others = if self.joins == Joins::Sort { self.pool_bytes / 2 } else { self.pool_bytes / 16 };
+        let pool = Arc::new(MeteredPool::new(self.pool_bytes, for_others));
         meter.set_pool(Arc::clone(&pool));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
         let mut state =

@@ -13,14 +13,11 @@ struct Held {
     most: usize,
 }
 
-/// A part of the pool of this size is there for consumers that cannot go to disk.
-const PART_FOR_OTHERS: usize = 16;
-
 /// DataFusion's fair pool, with the peak of each kind of consumer.
 ///
 /// That pool lets a consumer that can go to disk have everything while it is alone, and the next one its share besides. A consumer that
-/// cannot, such as a sum of one group, would then get nothing at all, depending on who came first. So those get a sixteenth of the pool
-/// in any case.
+/// cannot, such as a sum of one group or the merge of a sort, would then get nothing at all, depending on who came first. So those get a
+/// part in any case, and whoever can go to disk does so the sooner.
 #[derive(Debug)]
 pub(crate) struct MeteredPool {
     inner: FairSpillPool,
@@ -38,8 +35,9 @@ struct AllHeld {
 }
 
 impl MeteredPool {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { inner: FairSpillPool::new(bytes), for_others: bytes / PART_FOR_OTHERS, held: Mutex::default() }
+    /// A pool of so many bytes, of which `for_others` are there for consumers that cannot go to disk, whatever the others hold.
+    pub(crate) fn new(bytes: usize, for_others: usize) -> Self {
+        Self { inner: FairSpillPool::new(bytes), for_others, held: Mutex::default() }
     }
 
     /// What the consumers of that name have held together at most.
@@ -129,7 +127,7 @@ mod tests {
 
     #[test]
     fn consumers_that_cannot_spill_get_a_part_in_any_case() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(MeteredPool::new(1_600));
+        let pool: Arc<dyn MemoryPool> = Arc::new(MeteredPool::new(1_600, 100));
         let join = MemoryConsumer::new("Join[0]").with_can_spill(true).register(&pool);
         join.try_grow(1_600).unwrap();
         let later = MemoryConsumer::new("Join[1]").with_can_spill(true).register(&pool);
@@ -137,7 +135,7 @@ mod tests {
         assert!(later.try_grow(1).is_err());
         let sum = MemoryConsumer::new("AggregateStream[0]").register(&pool);
         sum.try_grow(60).unwrap();
-        assert!(sum.try_grow(41).is_err(), "more than a sixteenth");
+        assert!(sum.try_grow(41).is_err(), "more than their part");
         let other = MemoryConsumer::new("AggregateStream[1]").register(&pool);
         other.try_grow(40).unwrap();
         assert!(other.try_grow(1).is_err(), "all of them together");
