@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +78,8 @@ fn run(job: &Job, meter: &Arc<Meter>) -> Result<Value> {
     let cores = job.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(1, 64))
+        // Reads of what was put aside come in bursts, and each thread's stack counts as memory of the process while the thread waits.
+        .thread_keep_alive(Duration::from_millis(100))
         .enable_all()
         .build()
         .map_err(|error| Error::passing(format!("cannot start threads: {error}")))?;

@@ -30,7 +30,7 @@ use crate::target;
 /// What DataFusion says of an operator that had not room for its first batch of rows: it cannot put aside what it does not have yet.
 const NOT_EVEN_ONE: &str = "with 0.0 B already allocated";
 /// Who asks for memory to merge what a sort has in memory, before that goes to disk. With smaller batches it needs less.
-const MERGE: &str = "ExternalSorterMerge";
+const MERGE: &str = "for ExternalSorterMerge";
 
 /// What a process is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ impl Job {
             log(if meter.has_hash_join() {
                 "one side of a join does not fit into memory, so both are sorted on disk; the task begins anew (more `memory` is faster)"
             } else {
-                "a batch of rows does not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
+                "batches of rows do not fit into memory, so the task begins anew with smaller ones (more `memory` is faster)"
             });
             // The second plan may have all of the memory only when the first one has given back what it had.
             if !meter.start_over().await {

@@ -128,3 +128,25 @@ fn machine_memory_bytes() -> u64 {
     let total = total.map_or(4 << 30, |kib| kib * 1024);
     container.map_or(total, |limit| limit.min(total))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::memory_pool::MemoryConsumer;
+
+    use super::*;
+
+    #[test]
+    fn sorts_may_merge_whatever_others_hold() {
+        for (joins, part) in [(Joins::Hash, 16), (Joins::Sort, 2)] {
+            let folder = tempfile::tempdir().unwrap();
+            let resources = Resources::new(Some(1), Some(2), folder.path().to_owned(), joins);
+            let session = resources.session(&Arc::default()).unwrap();
+            let pool = &session.runtime_env().memory_pool;
+            let sorter = MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(pool);
+            sorter.try_grow(resources.pool_bytes).unwrap();
+            let merge = MemoryConsumer::new("ExternalSorterMerge[0]").register(pool);
+            merge.try_grow(resources.pool_bytes / part).unwrap();
+            assert!(merge.try_grow(1).is_err(), "{joins:?}");
+        }
+    }
+}

@@ -4,8 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
+};
+
+use super::HELD_SIDES;
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Held {
@@ -21,6 +26,7 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct MeteredPool {
     inner: FairSpillPool,
+    bytes: usize,
     /// What consumers that cannot go to disk get in any case, bytes.
     for_others: usize,
     held: Mutex<AllHeld>,
@@ -34,10 +40,15 @@ struct AllHeld {
     by_others: usize,
 }
 
+/// The name of a consumer without its partition.
+fn kind(name: &str) -> &str {
+    name.split(['[', '(']).next().unwrap_or(name).trim_end()
+}
+
 impl MeteredPool {
     /// A pool of so many bytes, of which `for_others` are there for consumers that cannot go to disk, whatever the others hold.
     pub(crate) fn new(bytes: usize, for_others: usize) -> Self {
-        Self { inner: FairSpillPool::new(bytes), for_others, held: Mutex::default() }
+        Self { inner: FairSpillPool::new(bytes), bytes, for_others, held: Mutex::default() }
     }
 
     /// What the consumers of that name have held together at most.
@@ -50,13 +61,22 @@ impl MeteredPool {
         self.lock().kinds.contains_key(kind)
     }
 
+    /// Whether a side of a join would have no room for the copy that the join makes of it when all of it has been read, which DataFusion
+    /// asks nobody for.
+    fn is_too_large_a_side(&self, all: &AllHeld, reservation: &MemoryReservation, additional: usize) -> bool {
+        if !HELD_SIDES.contains(&kind(reservation.consumer().name())) {
+            return false;
+        }
+        let sides: usize = HELD_SIDES.iter().filter_map(|kind| all.kinds.get(*kind)).map(|held| held.now).sum();
+        self.inner.reserved() + sides + 2 * additional > self.bytes
+    }
+
     fn lock(&self) -> MutexGuard<'_, AllHeld> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(all: &mut AllHeld, reservation: &MemoryReservation, change: impl Fn(usize) -> usize) {
-        let name = reservation.consumer().name();
-        let kind = name.split(['[', '(']).next().unwrap_or(name).trim_end();
+        let kind = kind(reservation.consumer().name());
         if !all.kinds.contains_key(kind) {
             all.kinds.insert(kind.to_owned(), Held::default());
         }
@@ -101,11 +121,21 @@ impl MemoryPool for MeteredPool {
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let mut all = self.lock();
-        let mut grown = self.inner.try_grow(reservation, additional);
-        if grown.is_err() && !reservation.consumer().can_spill() && all.by_others + additional <= self.for_others {
-            self.inner.grow(reservation, additional);
-            grown = Ok(());
-        }
+        let grown = if self.is_too_large_a_side(&all, reservation, additional) {
+            let (asked, has) = (human_readable_size(additional), human_readable_size(reservation.size()));
+            let name = reservation.consumer().name();
+            Err(resources_datafusion_err!(
+                "Failed to allocate additional {asked} for {name} with {has} already allocated, and as much for its copy, in {self}"
+            ))
+        } else {
+            self.inner.try_grow(reservation, additional).or_else(|error| {
+                if reservation.consumer().can_spill() || all.by_others + additional > self.for_others {
+                    return Err(error);
+                }
+                self.inner.grow(reservation, additional);
+                Ok(())
+            })
+        };
         Self::change(&mut all, reservation, |now| if grown.is_ok() { now + additional } else { now });
         grown
     }
@@ -145,5 +175,18 @@ mod tests {
         other.try_grow(1_500).unwrap();
         drop(other);
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn a_side_of_a_join_leaves_room_for_its_copy() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(MeteredPool::new(1_600, 100));
+        let side = |partition: usize| MemoryConsumer::new(format!("HashJoinInput[{partition}]")).register(&pool);
+        let (first, second) = (side(0), side(1));
+        first.try_grow(500).unwrap();
+        let error = second.try_grow(301).unwrap_err().to_string();
+        assert!(error.contains("HashJoinInput[1]") && error.contains("for its copy"), "{error}");
+        second.try_grow(300).unwrap();
+        assert!(first.try_grow(1).is_err(), "both sides have as much as can be copied");
+        MemoryConsumer::new("AggregateStream[0]").register(&pool).try_grow(800).unwrap();
     }
 }
